@@ -1,0 +1,59 @@
+"""The codec in use: the compiled one where it was built, else the pure-Python one.
+
+``IMPLEMENTATION`` tells which (``"native"`` or ``"fallback"``), ``KERNEL`` which instruction set its
+kernels use. ``WSFAST_PURE=1`` in the environment, read at import, forces the fallback. Both codecs stay
+importable beside each other as ``wsfast.native`` and ``wsfast.fallback``.
+
+This module must not import anything but the codec: it is what other servers embed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .events import Close, CloseCode, Event, Failure, Frame, Opcode, Ping, Pong, Role
+
+__all__ = [
+    "IMPLEMENTATION",
+    "KERNEL",
+    "Close",
+    "CloseCode",
+    "Event",
+    "Failure",
+    "Frame",
+    "FrameDecoder",
+    "FrameEncoder",
+    "MessageDecoder",
+    "Opcode",
+    "Ping",
+    "Pong",
+    "Role",
+    "Utf8Validator",
+    "apply_mask",
+    "mask_inplace",
+    "utf8_valid",
+]
+
+_pure = os.environ.get("WSFAST_PURE", "") not in ("", "0")
+
+if TYPE_CHECKING or not _pure:
+    try:
+        from . import native as _codec
+    except ModuleNotFoundError as missing:
+        # Only "it was not built" falls back; an extension that is there and broken must be heard of.
+        if missing.name != f"{__package__}.native":
+            raise
+        from . import fallback as _codec
+else:
+    from . import fallback as _codec
+
+IMPLEMENTATION = _codec.IMPLEMENTATION
+KERNEL = _codec.KERNEL
+FrameDecoder = _codec.FrameDecoder
+FrameEncoder = _codec.FrameEncoder
+MessageDecoder = _codec.MessageDecoder
+Utf8Validator = _codec.Utf8Validator
+apply_mask = _codec.apply_mask
+mask_inplace = _codec.mask_inplace
+utf8_valid = _codec.utf8_valid

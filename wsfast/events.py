@@ -1,0 +1,133 @@
+"""The words both codecs speak: roles, opcodes, close codes, and what ``feed`` returns.
+
+Two rules. A data message is no class of ours: a text message is a ``str``, a binary one a ``bytes``.
+Everything else that a decoder returns is one of the small immutable classes below, and the two codecs
+share them, so that their output can be compared with ``==``.
+
+This file knows nothing of parsing, sockets or handshakes.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = [
+    "Close",
+    "CloseCode",
+    "Event",
+    "Failure",
+    "Frame",
+    "Opcode",
+    "Ping",
+    "Pong",
+    "Role",
+    "is_sendable_close_code",
+]
+
+
+class Role(enum.Enum):
+    """Which endpoint *we* are. A client masks what it sends, a server requires it (RFC 6455 5.1)."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Opcode(enum.IntEnum):
+    """The opcodes in use (RFC 6455 5.2); 3 to 7 and 11 to 15 are reserved."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+class CloseCode(enum.IntEnum):
+    """The close codes of RFC 6455 7.4.1 and of IANA's registry."""
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RECEIVED = 1005
+    ABNORMAL_CLOSURE = 1006
+    INVALID_PAYLOAD_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    BAD_GATEWAY = 1014
+    TLS_HANDSHAKE = 1015
+
+
+def is_sendable_close_code(code: int) -> bool:
+    """Tell whether ``code`` may stand in a Close frame.
+
+    1004 is reserved, 1005, 1006 and 1015 are never sent (RFC 6455 7.4.1); 1016 to 2999 are unassigned,
+    3000 to 4999 belong to libraries and applications (7.4.2).
+    """
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A Ping frame (RFC 6455 5.5.2). ``payload``: at most 125 bytes."""
+
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A Pong frame (RFC 6455 5.5.3). ``payload``: at most 125 bytes."""
+
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A Close frame (RFC 6455 5.5.1). An empty one has the code 1005, which is never on the wire (7.1.5)."""
+
+    code: int = CloseCode.NO_STATUS_RECEIVED
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the peer did wrong, as data: the connection has to be failed with ``code`` (RFC 6455 7.1.7).
+
+    ``reason`` fits into a Close frame (at most 123 bytes of ASCII); ``section`` is the part of RFC 6455
+    that was violated, such as ``"5.2"``.
+    """
+
+    code: int
+    reason: str
+    section: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason} (RFC 6455 {self.section})"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame, or with ``partial=True`` one received part of a data frame (RFC 6455 5.2).
+
+    ``payload`` is unmasked; ``offset`` is its position in the frame's payload, in bytes: above 0 for the
+    second and later parts. ``frame_finished`` is False while more of this frame's payload is to come.
+    """
+
+    opcode: Opcode
+    payload: bytes
+    fin: bool = True
+    rsv1: bool = False
+    rsv2: bool = False
+    rsv3: bool = False
+    offset: int = 0
+    frame_finished: bool = True
+
+
+Event: TypeAlias = str | bytes | Ping | Pong | Close

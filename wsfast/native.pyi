@@ -1,0 +1,179 @@
+"""The codec's interface, the same for ``wsfast.native`` and ``wsfast.fallback``, name for name.
+
+Buffers: every argument called ``data``, ``chunk``, ``payload`` or ``buffer`` takes any C-contiguous
+bytes-like object (``bytes``, ``bytearray``, ``memoryview``, ``array.array``, ``mmap``), read as raw bytes.
+It is borrowed for the call only, and what comes back is always a new object.
+
+Mistakes of the caller are exceptions, and change nothing: ``TypeError`` for an object that is not
+bytes-like, ``BufferError`` for one that is not contiguous (or not writable, where that is needed),
+``ValueError`` for a value out of range, ``RuntimeError`` for a call out of order.
+A peer's mistake is data: see ``failure``.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from typing_extensions import Buffer
+
+from .events import Event, Failure, Frame, Role
+
+IMPLEMENTATION: Final[str]
+KERNEL: Final[str]
+
+def apply_mask(data: Buffer, masking_key: Buffer) -> bytes:
+    """Mask or unmask ``data``: XOR with the 4-byte ``masking_key``, repeated (RFC 6455 5.3).
+
+    Raises ``ValueError`` unless the key has 4 bytes.
+    """
+
+def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
+    """Mask or unmask a writable ``buffer`` in place (RFC 6455 5.3).
+
+    ``phase`` (0 to 3) is the position in the key at which the buffer starts. Returns the phase at which
+    the next piece of the same payload starts, so that pieces compose. Raises ``BufferError`` for a
+    read-only buffer, ``ValueError`` for a key that has not 4 bytes or a phase out of range.
+    """
+
+def utf8_valid(data: Buffer) -> bool:
+    """Tell whether ``data`` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms)."""
+
+class Utf8Validator:
+    """Check UTF-8 as it arrives, in pieces cut anywhere (RFC 6455 8.1)."""
+
+    def __init__(self) -> None: ...
+    def feed(self, data: Buffer) -> bool:
+        """Check the next piece. False from the first byte that no continuation could mend, and ever after."""
+
+    @property
+    def complete(self) -> bool:
+        """True when all that was fed is valid and does not end inside a character."""
+
+    def reset(self) -> None:
+        """Start anew, as after construction."""
+
+class MessageDecoder:
+    """Bytes in, messages out (RFC 6455 5 and 8.1). Not for use by two threads at once.
+
+    ``role`` is ours: a server requires masked frames, a client refuses them. Limits: ``max_message_size``
+    and ``max_frame_size`` in bytes of payload, ``max_fragments`` in frames a message; None lifts one.
+    A limit is checked at the frame's header, before any payload; memory follows what was received.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        max_message_size: int | None = 1_048_576,
+        max_frame_size: int | None = None,
+        max_fragments: int | None = 131_072,
+    ) -> None: ...
+    def feed(self, chunk: Buffer) -> list[Event]:
+        """Decode the next ``chunk``, of any size, and return what it completed, in order.
+
+        A text message is a ``str``, a binary one a ``bytes``; Ping, Pong and Close frames are events of
+        their own, in the place where they came. After a Close, and after a failure, bytes are ignored.
+        """
+
+    @property
+    def failure(self) -> Failure | None:
+        """None, or what the peer did wrong. The messages before it were returned by ``feed``."""
+
+    @property
+    def has_control(self) -> bool:
+        """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def max_message_size(self) -> int | None: ...
+    @property
+    def max_frame_size(self) -> int | None: ...
+    @property
+    def max_fragments(self) -> int | None: ...
+
+class FrameDecoder:
+    """Bytes in, frames out: the same parser without message assembly (RFC 6455 5).
+
+    For those who need fragments, or payloads before they are complete. Checks all of section 5 (with the
+    body of Close frames, and the order of fragments), but not whether text is UTF-8: whoever joins it does.
+
+    ``partial``: return the payload of a data frame in parts, as it arrives (an empty frame is one part).
+    ``allowed_rsv``: bits that an extension defines for data frames, RSV1 as 4, RSV2 as 2, RSV3 as 1.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        max_frame_size: int | None = 1_048_576,
+        max_fragments: int | None = None,
+        partial: bool = False,
+        allowed_rsv: int = 0,
+    ) -> None: ...
+    def feed(self, chunk: Buffer) -> list[Frame]:
+        """Decode the next ``chunk``. After a Close frame, and after a failure, bytes are ignored."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """None, or what the peer did wrong. The frames before it were returned by ``feed``."""
+
+    @property
+    def role(self) -> Role: ...
+
+class FrameEncoder:
+    """Messages and control frames in, the bytes of one frame out (RFC 6455 5.2).
+
+    ``role`` is ours: a client masks every frame with a new key from ``random_bytes`` (called with a number
+    of bytes; None: ``os.urandom``, in batches, which a fork throws away). A key function is for tests and
+    is called once a frame, for 4 bytes: RFC 6455 5.3 wants keys that nobody can predict.
+    """
+
+    def __init__(self, role: Role, *, random_bytes: Callable[[int], bytes] | None = None) -> None: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def in_message(self) -> bool:
+        """True between ``fragment(..., fin=False)`` and ``fragment(..., fin=True)``."""
+
+    def message(self, data: str | Buffer, text: bool | None = None) -> bytes:
+        """Encode a whole message as one frame (RFC 6455 5.6).
+
+        A ``str`` becomes text, a bytes-like object binary. ``text=True`` sends bytes as text: they have to
+        be UTF-8, else ``ValueError``. ``text=False`` sends a ``str`` as binary. ``RuntimeError`` inside a
+        fragmented message (5.4); ``UnicodeEncodeError`` for a lone surrogate (8.1).
+        """
+
+    def fragment(self, data: str | Buffer, fin: bool = False, text: bool | None = None) -> bytes:
+        """Encode the next fragment of a message (RFC 6455 5.4).
+
+        The first decides the type, as in ``message``; a later one of the other type is a ``TypeError``.
+        Bytes sent as text are checked over the whole message, and may be cut anywhere.
+        """
+
+    def ping(self, payload: Buffer = b"") -> bytes:
+        """Encode a Ping of at most 125 bytes of ``payload``, else ``ValueError`` (RFC 6455 5.5.2)."""
+
+    def pong(self, payload: Buffer = b"") -> bytes:
+        """Encode a Pong of at most 125 bytes of ``payload``, else ``ValueError`` (RFC 6455 5.5.3)."""
+
+    def close(self, code: int | None = None, reason: str = "") -> bytes:
+        """Encode a Close frame (RFC 6455 5.5.1).
+
+        None (or 1005, which says the same) makes an empty one. ``ValueError`` for a code that must not be
+        sent (7.4), a reason of more than 123 bytes of UTF-8, or a reason without a code.
+        """
+
+    def frame(
+        self,
+        opcode: int,
+        payload: Buffer = b"",
+        fin: bool = True,
+        rsv1: bool = False,
+        rsv2: bool = False,
+        rsv3: bool = False,
+    ) -> bytes:
+        """Encode one frame as told, without regard to the frames before it (RFC 6455 5.2).
+
+        For extensions and for those who keep the order themselves. ``ValueError`` for a reserved opcode, or
+        for a control frame that is longer than 125 bytes or not final (5.5).
+        """
