@@ -1,0 +1,76 @@
+"""The C that native.pyx calls: the kernels (contracts in kernels/), and the parts of CPython that Cython lacks."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef extern from "Python.h":
+    # Of a pointer and not an object: while it is resized it belongs to nobody, and afterwards it may be NULL.
+    int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) except -1
+    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
+    char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
+    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void* PyUnicode_DATA(object text)
+    bint PyUnicode_IS_COMPACT_ASCII(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+
+cdef extern from "kernels/mask.h" nogil:
+    const char* WSFAST_KERNEL
+    uint32_t wsfast_load32(const uint8_t* source)
+    uint32_t wsfast_rotate_key(uint32_t masking_key, size_t phase)
+    uint32_t wsfast_mask(uint8_t* destination, const uint8_t* source, size_t size, uint32_t masking_key)
+
+cdef extern from "kernels/utf8.h" nogil:
+    ctypedef struct wsfast_utf8:
+        uint8_t n_due
+    bint wsfast_is_ascii(const uint8_t* data, size_t size)
+    bint wsfast_utf8_feed(wsfast_utf8* state, const uint8_t* data, size_t size)
+
+cdef extern from "kernels/frame_header.h" nogil:
+    enum:
+        WSFAST_MAX_HEADER_SIZE
+        WSFAST_MAX_CONTROL_SIZE
+        WSFAST_CONTINUATION
+        WSFAST_TEXT
+        WSFAST_BINARY
+        WSFAST_CLOSE
+        WSFAST_PING
+        WSFAST_PONG
+    ctypedef enum wsfast_message:
+        WSFAST_NO_MESSAGE
+        WSFAST_TEXT_MESSAGE
+        WSFAST_BINARY_MESSAGE
+    ctypedef struct wsfast_rules:
+        uint64_t max_frame_size
+        uint64_t max_message_size
+        uint64_t max_fragments
+        uint64_t message_size
+        uint64_t n_fragments
+        wsfast_message message
+        uint8_t masked
+        uint8_t allowed_rsv
+    ctypedef struct wsfast_header:
+        uint64_t payload_length
+        uint32_t masking_key
+        uint8_t first
+        uint8_t size
+    ctypedef enum wsfast_verdict:
+        WSFAST_INCOMPLETE
+        WSFAST_COMPLETE
+        WSFAST_RESERVED_BITS
+        WSFAST_RESERVED_OPCODE
+        WSFAST_NOT_MASKED
+        WSFAST_MASKED
+        WSFAST_CONTROL_FRAGMENTED
+        WSFAST_CONTROL_TOO_LONG
+        WSFAST_NOTHING_TO_CONTINUE
+        WSFAST_MESSAGE_UNFINISHED
+        WSFAST_TOO_MANY_FRAGMENTS
+        WSFAST_LENGTH_TOP_BIT
+        WSFAST_LENGTH_NOT_MINIMAL
+        WSFAST_FRAME_TOO_BIG
+        WSFAST_MESSAGE_TOO_BIG
+    wsfast_verdict wsfast_read_header(
+        const wsfast_rules* rules, const uint8_t* data, size_t size, wsfast_header* header)
+    size_t wsfast_write_header(uint8_t* to, uint8_t first, uint64_t payload_length, const uint8_t* masking_key)
+    size_t wsfast_header_size(uint64_t payload_length, bint masked)

@@ -1,0 +1,52 @@
+/* The contracts of all kernels, in one place.
+ *
+ * A kernel sees bytes and nothing else: it does not allocate, knows no exception, includes no Python.h.
+ * Unless its own comment says otherwise:
+ *   alignment        none is needed, of any pointer
+ *   overrun          nothing is read or written outside [data, data + size)
+ *   length 0         allowed; pointers are then not followed
+ *   thread safety    no static state; calls on distinct memory may run at once
+ *   wide loads       go through memcpy, never through a cast pointer
+ * Byte order matters in one place only, wsfast_rotate_key().
+ */
+#ifndef WSFAST_KERNELS_H
+#define WSFAST_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The instruction set these kernels are written for, as KERNEL reports it. */
+#define WSFAST_KERNEL "swar64"
+
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define WSFAST_BIG_ENDIAN 1
+#else
+#define WSFAST_BIG_ENDIAN 0
+#endif
+
+static inline uint32_t wsfast_load32(const uint8_t *from)
+{
+    uint32_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+static inline uint64_t wsfast_load64(const uint8_t *from)
+{
+    uint64_t word;
+    memcpy(&word, from, sizeof word);
+    return word;
+}
+
+static inline void wsfast_store32(uint8_t *to, uint32_t word)
+{
+    memcpy(to, &word, sizeof word);
+}
+
+static inline void wsfast_store64(uint8_t *to, uint64_t word)
+{
+    memcpy(to, &word, sizeof word);
+}
+
+#endif
