@@ -21,6 +21,7 @@ from libc.string cimport memcpy
 
 from c_api cimport *
 
+from os import urandom
 import os
 
 from wsfast import faults
@@ -697,7 +698,7 @@ cdef class FrameEncoder:
             return 0
         with cython.critical_section(self):
             if self.pool is None or self.pool_pos >= POOL_SIZE or self.pool_n_forks != n_forks:
-                self.pool = os.urandom(POOL_SIZE)
+                self.pool = urandom(POOL_SIZE)
                 self.pool_pos = 0
                 self.pool_n_forks = n_forks
             memcpy(key, PyBytes_AS_STRING(self.pool) + self.pool_pos, 4)

@@ -1,0 +1,58 @@
+"""A fast and strict WebSocket codec (RFC 6455), and a connection API on top of it.
+
+``wsfast.codec`` is the codec, ``wsfast.connection`` a connection without I/O, ``wsfast.asyncio`` the API for
+programs. The names below are loaded when they are first used, so that whoever embeds the codec alone imports
+nothing else, and needs h11 for nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .asyncio.client import connect, unix_connect
+    from .asyncio.connection import broadcast
+    from .asyncio.server import serve, unix_serve
+    from .connection import ReadyState
+    from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+
+__all__ = [
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "ReadyState",
+    "__version__",
+    "broadcast",
+    "connect",
+    "serve",
+    "unix_connect",
+    "unix_serve",
+]
+
+_HOMES = {
+    "ConnectionClosed": ".exceptions",
+    "ConnectionClosedError": ".exceptions",
+    "ConnectionClosedOK": ".exceptions",
+    "ReadyState": ".connection",
+    "broadcast": ".asyncio.connection",
+    "connect": ".asyncio.client",
+    "serve": ".asyncio.server",
+    "unix_connect": ".asyncio.client",
+    "unix_serve": ".asyncio.server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

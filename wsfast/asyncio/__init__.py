@@ -1,0 +1,17 @@
+"""The asyncio API: ``connect``, ``serve``, ``broadcast``, with the names and habits of ``websockets``."""
+
+from .client import ClientConnection, connect, unix_connect
+from .connection import Connection, broadcast
+from .server import Server, ServerConnection, serve, unix_serve
+
+__all__ = [
+    "ClientConnection",
+    "Connection",
+    "Server",
+    "ServerConnection",
+    "broadcast",
+    "connect",
+    "serve",
+    "unix_connect",
+    "unix_serve",
+]

@@ -1,0 +1,676 @@
+"""A WebSocket connection on an asyncio transport: queue, back-pressure, keepalive, orderly end.
+
+The rules, and why:
+
+- A message that is already queued costs no future and no task: ``recv`` returns it at once.
+- Frames sent while received messages still wait go out in one write, when ``recv`` is about to wait or at the
+  loop's next turn, whichever is first.
+- What ends the connection stands in line: the peer's Close, or its fault, is answered when the messages before it
+  were taken, or after ``close_timeout``. So they can be answered, and none is lost.
+- A slow reader stops the peer through TCP (``max_queue``), a slow peer stops ``send`` (``write_limit``).
+- Frames and the closing handshake are the sans-I/O connection's; nothing here knows a byte of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import uuid
+from collections import deque
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
+
+from ..codec import CloseCode, Event, Failure, Pong
+from ..connection import Connection as Protocol
+from ..connection import ReadyState
+from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
+from ..handshake import Request, Response
+from .pings import PendingPings
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer, Self
+
+__all__ = ["Connection", "Data", "broadcast"]
+
+Data: TypeAlias = str | bytes
+Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
+
+_CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
+
+# Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
+_MAX_BATCH_SIZE = 65_536
+
+
+def queue_limits(max_queue: int | None | tuple[int | None, int | None]) -> tuple[int | None, int]:
+    """The number of queued messages above which reading pauses, and the one at which it goes on."""
+    high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
+    if high is None:
+        return None, 0
+    if low is None:
+        low = high // 4
+    if high < 1 or not 0 <= low < high:
+        raise ValueError(f"max_queue must be at least 1, and its low mark below the high one: {max_queue}")
+    return high, low
+
+
+class Connection(asyncio.Protocol):
+    """The part that client and server connections share. Made by ``connect`` and ``serve``.
+
+    One task may receive and any number may send at a time. ``recv``, ``send``, ``ping``, ``close`` belong to the
+    connection's event loop and are not for other threads. Times are in seconds.
+    """
+
+    # Slots: an idle connection should own almost nothing. Subclasses of users get a __dict__ as usual.
+    __slots__ = (
+        "__weakref__",
+        "_batch",
+        "_batch_size",
+        "_close_timeout",
+        "_close_timer",
+        "_closed",
+        "_decoder",
+        "_drained",
+        "_encode",
+        "_flush_scheduled",
+        "_fragmenting",
+        "_handshake_done",
+        "_high",
+        "_id",
+        "_keepalive_timer",
+        "_loop",
+        "_lost_exception",
+        "_low",
+        "_messages",
+        "_peer_sent_eof",
+        "_ping_interval",
+        "_ping_timeout",
+        "_pings",
+        "_reading_paused",
+        "_waiter",
+        "_write_limit",
+        "logger",
+        "protocol",
+        "request",
+        "response",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        *,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float | None = 10,
+        max_queue: int | None | tuple[int | None, int | None] = 16,
+        write_limit: int | tuple[int, int | None] = 2**15,
+        logger: Logger | None = None,
+    ) -> None:
+        self.protocol = protocol
+        """The sans-I/O connection."""
+        self.request: Request | None = None
+        """The request of the opening handshake."""
+        self.response: Response | None = None
+        """The response of the opening handshake."""
+        self.logger: Logger = logger or logging.getLogger("wsfast")
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._close_timeout = close_timeout
+        self._high, self._low = queue_limits(max_queue)
+        self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
+
+        self._loop = asyncio.get_running_loop()
+        self._decoder = protocol.decoder
+        self._encode = protocol.encoder.message
+        self._pings = PendingPings()
+        self._messages: deque[Data] = deque()
+        self._waiter: asyncio.Future[None] | None = None  # of the task that waits in recv()
+        self._reading_paused = False
+        self._batch: list[bytes] = []
+        self._batch_size = 0
+        self._flush_scheduled = False
+        self._drained: asyncio.Future[None] | None = None  # while the transport's buffer is full
+        self._fragmenting: asyncio.Future[None] | None = None  # while send() is inside a message of fragments
+        self._handshake_done: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._keepalive_timer: asyncio.TimerHandle | None = None
+        self._peer_sent_eof = False
+        self._lost_exception: Exception | None = None
+        self._id: uuid.UUID | None = None
+
+    # What is known about the connection
+
+    @property
+    def id(self) -> uuid.UUID:
+        """A name of this connection for logs, made when it is first asked for."""
+        if self._id is None:
+            self._id = uuid.uuid4()
+        return self._id
+
+    @property
+    def ready_state(self) -> ReadyState:
+        """CONNECTING, OPEN, CLOSING or CLOSED, as in browsers."""
+        return self.protocol.ready_state
+
+    @property
+    def state(self) -> ReadyState:
+        """The same as ``ready_state``, by the name that users of ``websockets`` know."""
+        return self.protocol.ready_state
+
+    @property
+    def local_address(self) -> Any:
+        """The address of our end: ``(host, port)`` for IPv4, as ``socket.getsockname`` tells it."""
+        return self.transport.get_extra_info("sockname")
+
+    @property
+    def remote_address(self) -> Any:
+        """The address of the peer's end, as ``socket.getpeername`` tells it."""
+        return self.transport.get_extra_info("peername")
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was chosen in the opening handshake (RFC 6455 1.9), or None."""
+        handshake = self.protocol.handshake
+        return None if handshake is None else handshake.subprotocol
+
+    @property
+    def latency(self) -> float:
+        """The last measured round-trip time, in seconds; 0 before the first Pong."""
+        return self._pings.latency
+
+    @property
+    def close_code(self) -> int | None:
+        """The peer's close code; 1006 if there was none; None while the connection is open (RFC 6455 7.1.5)."""
+        return self.protocol.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The peer's close reason; empty if there was none; None while the connection is open (7.1.6)."""
+        return self.protocol.close_reason
+
+    # Receiving
+
+    @overload
+    async def recv(self, decode: Literal[True]) -> str: ...
+    @overload
+    async def recv(self, decode: Literal[False]) -> bytes: ...
+    @overload
+    async def recv(self, decode: bool | None = None) -> Data: ...
+
+    async def recv(self, decode: bool | None = None) -> Data:
+        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+
+        ``decode=True`` returns a ``str`` and ``decode=False`` ``bytes`` whatever the message's type is.
+        Cancelling loses nothing: the message stays for the next call. Raises ``ConnectionClosed`` when no message
+        will come any more, ``ConcurrencyError`` when another task is waiting in ``recv``.
+        """
+        while not self._messages:
+            await self._next_chunk()
+        message = self._messages.popleft()
+        if self._reading_paused and len(self._messages) <= self._low:
+            self._resume_reading()
+        if decode is None:
+            return message
+        if decode:
+            return message if isinstance(message, str) else message.decode()
+        return message.encode() if isinstance(message, str) else message
+
+    def __aiter__(self) -> Self:
+        """Iterate over messages until the connection is closed.
+
+        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``.
+        """
+        return self
+
+    async def __anext__(self) -> Data:
+        try:
+            while not self._messages:
+                await self._next_chunk()
+        except ConnectionClosedOK:
+            raise StopAsyncIteration from None
+        message = self._messages.popleft()
+        if self._reading_paused and len(self._messages) <= self._low:
+            self._resume_reading()
+        return message
+
+    def _next_chunk(self) -> Awaitable[None]:
+        """Get ready to wait: what is returned is done when there is something new, or raises."""
+        # A plain function that returns a future: a coroutine of its own would cost every wait 0.3 us.
+        if self.protocol.ending is not None:
+            self._answer()  # all before it was taken: it is its turn
+        if self._batch:
+            self._flush()
+        if (
+            self.protocol.ready_state is _CLOSED
+            or self.protocol.close_received is not None
+            or self._decoder.failure is not None
+        ):
+            return self._raise_closed()
+        if self._waiter is not None and not self._waiter.done():
+            raise ConcurrencyError("another task is already waiting in recv()")
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _raise_closed(self) -> None:
+        await self.wait_closed()
+        raise self._closed_exception()
+
+    def _closed_exception(self) -> ConnectionClosed:
+        exception = self.protocol.closed_exception()
+        exception.__cause__ = self._lost_exception
+        return exception
+
+    def data_received(self, data: bytes) -> None:
+        if self.protocol.ready_state is _CONNECTING:
+            self._handshake_received(data)
+        else:
+            self._receive(self.protocol.receive_data(data))
+
+    def _receive(self, events: list[Event | Failure]) -> None:
+        """Queue the messages, act on what ends the connection, send the Pongs that are owed."""
+        if self._decoder.has_control:
+            events = self._receive_control(events)
+        if not events:
+            if self.protocol.ending is not None and not self._messages:
+                self._answer()
+            return
+        messages = self._messages
+        high = self._high
+        if self.protocol.ready_state is not _OPEN and high is not None and len(messages) >= high:
+            return  # we sent Close; reading never pauses then, and memory has a bound
+        messages.extend(cast("list[Data]", events))
+        if self._waiter is not None:
+            # The task that waits takes all of it before the next chunk comes: pausing and resuming
+            # would be two system calls for each chunk of more than max_queue messages.
+            self._wake()
+        elif high is not None and len(messages) > high and self.protocol.ready_state is _OPEN:
+            self._pause_reading()
+
+    def _receive_control(self, events: list[Event | Failure]) -> list[Event | Failure]:
+        messages: list[Event | Failure] = []
+        for event in events:
+            if isinstance(event, str | bytes):
+                messages.append(event)
+            elif type(event) is Pong:
+                self._pings.acknowledge(event.payload, self._loop.time())
+        self._send_owed()
+        if self.protocol.ending is not None:
+            # From here on nothing that is received matters but the end of the stream.
+            self._resume_reading()
+            self._start_close_timer(self._answer)
+        elif self.protocol.ready_state is not _OPEN:
+            self._close_transport_if_done()
+        return messages
+
+    def _answer(self) -> None:
+        """Let the peer's Close, or its fault, take effect."""
+        self.protocol.answer()
+        self._send_owed()
+        self._wake()
+        self._cancel_close_timer()
+        self._start_close_timer(self.transport.abort)
+        self._close_transport_if_done()
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # Sending
+
+    async def send(
+        self,
+        message: str | Buffer | Iterable[str | Buffer] | AsyncIterable[str | Buffer],
+        *,
+        text: bool | None = None,
+    ) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 5.6).
+
+        ``text=True`` sends bytes as text (they have to be UTF-8), ``text=False`` a ``str`` as binary. An iterable,
+        or asynchronous iterable, of ``str`` or of bytes-like objects is sent as one message of fragments, one
+        item each. Other messages then wait until it is sent; when it fails in the middle, the connection is
+        closed with 1011, as nothing else can be sent any more.
+
+        Waits while the peer reads slower than we send (``write_limit``). Raises ``ConnectionClosed``,
+        ``TypeError`` for a message of another type, ``ValueError`` for text that is not UTF-8.
+        """
+        if self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
+            await self._may_send()
+        if not isinstance(message, str | bytes) and not _is_buffer(message):
+            await self._send_fragments(cast("Iterable[str | Buffer]", message), text)
+            return
+        frame = self._encode(cast("str | bytes", message), text)
+        if self._messages or self._batch:
+            self._add_to_batch(frame)
+        else:
+            self.transport.write(frame)
+        if self._drained is not None:
+            await self._drain()
+
+    async def _may_send(self) -> None:
+        while self._fragmenting is not None:
+            await asyncio.shield(self._fragmenting)
+        if self.protocol.ready_state is _CONNECTING:
+            raise self._closed_exception()
+        if self.protocol.ready_state is not _OPEN:
+            await self._raise_closed()
+
+    async def _send_fragments(
+        self, fragments: Iterable[str | Buffer] | AsyncIterable[str | Buffer], text: bool | None
+    ) -> None:
+        if isinstance(fragments, Mapping):
+            raise TypeError("a message cannot be a dict; send its keys() if you mean them")
+        if not isinstance(fragments, Iterable | AsyncIterable):
+            raise TypeError(
+                f"a message must be str, bytes-like, or an iterable of those, not {type(fragments).__name__}"
+            )
+        self._fragmenting = self._loop.create_future()
+        encode = self.protocol.encoder.fragment
+        last: str | bytes | None = None  # an empty fragment of the message's type, for the end
+        try:
+            if isinstance(fragments, AsyncIterable):
+                async for fragment in fragments:
+                    last = await self._send_fragment(encode(fragment, False, text), fragment)
+            else:
+                for fragment in fragments:
+                    last = await self._send_fragment(encode(fragment, False, text), fragment)
+            if last is not None:
+                await self._send_fragment(encode(last, True, text), last)
+        except BaseException:
+            if self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
+                self._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+            raise
+        finally:
+            self._fragmenting.set_result(None)
+            self._fragmenting = None
+
+    async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
+        if self.protocol.ready_state is not _OPEN:
+            await self._raise_closed()
+        self._flush()
+        self.transport.write(frame)
+        if self._drained is not None:
+            await self._drain()
+        return "" if isinstance(fragment, str) else b""
+
+    def send_nowait(self, frame: bytes) -> None:
+        """Write the bytes of a frame that is encoded already, in its turn; for ``broadcast``."""
+        self._flush()
+        self.transport.write(frame)
+
+    def _add_to_batch(self, frame: bytes) -> None:
+        self._batch.append(frame)
+        self._batch_size += len(frame)
+        if self._batch_size >= _MAX_BATCH_SIZE:
+            self._flush()
+        elif not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush_at_next_turn)
+
+    def _flush_at_next_turn(self) -> None:
+        self._flush_scheduled = False
+        self._flush()
+
+    def _flush(self) -> None:
+        batch = self._batch
+        if batch:
+            frames = batch[0] if len(batch) == 1 else b"".join(batch)
+            batch.clear()
+            self._batch_size = 0
+            self.transport.write(frames)
+
+    def _send_owed(self) -> None:
+        """Send what the protocol owes to the peer, behind what was sent before."""
+        self._flush()
+        owed = self.protocol.data_to_send()
+        if owed:
+            self.transport.write(owed)
+
+    def pause_writing(self) -> None:
+        if self._drained is None:
+            self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    async def _drain(self) -> None:
+        while self._drained is not None:
+            await asyncio.shield(self._drained)
+        if self.protocol.ready_state is _CLOSED:
+            raise self._closed_exception()
+
+    async def ping(self, data: str | Buffer | None = None) -> Awaitable[float]:
+        """Send a Ping of at most 125 bytes; by default of 4 random ones (RFC 6455 5.5.2).
+
+        Returns an awaitable of the round-trip time in seconds; it need not be awaited. It raises
+        ``ConnectionClosed`` when the connection closes first. ``ConcurrencyError`` if a Ping with the same
+        payload is still unanswered.
+        """
+        if self.protocol.ready_state is not _OPEN:
+            await self._may_send()
+        payload = data.encode() if isinstance(data, str) else None if data is None else bytes(data)
+        if payload is not None and len(payload) > 125:
+            raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
+        answered = self._send_ping(payload)
+        if self._drained is not None:
+            await self._drain()
+        return answered
+
+    def _send_ping(self, payload: bytes | None = None) -> asyncio.Future[float]:
+        payload, answered = self._pings.add(payload, self._loop)
+        self.protocol.ping(payload)
+        self._send_owed()
+        return answered
+
+    async def pong(self, data: str | Buffer = b"") -> None:
+        """Send an unsolicited Pong of at most 125 bytes (RFC 6455 5.5.3). Pings are answered without this."""
+        if self.protocol.ready_state is not _OPEN:
+            await self._may_send()
+        self.protocol.pong(data.encode() if isinstance(data, str) else data)
+        self._send_owed()
+
+    # Keepalive
+
+    def _start_keepalive(self) -> None:
+        if self._ping_interval is not None:
+            self._keepalive_timer = self._loop.call_later(self._ping_interval, self._keepalive)
+
+    def _keepalive(self) -> None:
+        if self.protocol.ready_state is not _OPEN or self.transport.is_closing():
+            return
+        answered = self._send_ping()
+        if self._ping_timeout is not None:
+            self._keepalive_timer = self._loop.call_later(
+                self._ping_timeout, self._check_keepalive, answered
+            )
+            answered.add_done_callback(self._keepalive_answered)
+        else:
+            self._start_keepalive()
+
+    def _keepalive_answered(self, answered: asyncio.Future[float]) -> None:
+        if self._keepalive_timer is not None and answered.exception() is None:
+            self._keepalive_timer.cancel()
+            self._start_keepalive()
+
+    def _check_keepalive(self, answered: asyncio.Future[float]) -> None:
+        if answered.done() or self.protocol.ready_state is not _OPEN:
+            return
+        if self._reading_paused and self._ping_timeout is not None:
+            # It is us who do not read: the Pong may well be there.
+            self._keepalive_timer = self._loop.call_later(
+                self._ping_timeout, self._check_keepalive, answered
+            )
+            return
+        self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+
+    # Closing
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the connection in an orderly way, and wait until it is closed (RFC 6455 7.1.2).
+
+        ``reason`` is at most 123 bytes of UTF-8. After ``close_timeout`` without the peer's answer TCP is cut.
+        A call on a connection that is closing or closed only waits. ``ValueError`` for a code that must not be
+        sent.
+        """
+        if self.protocol.ready_state is not _CONNECTING:
+            was_open = self.protocol.ready_state is _OPEN
+            self.protocol.close(code, reason)
+            if was_open:
+                self._start_closing()
+        else:
+            self.transport.abort()
+        await self.wait_closed()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Fail the connection (RFC 6455 7.1.7)."""
+        if self.protocol.ready_state is _OPEN:
+            self.protocol.fail(code, reason)
+            self._start_closing()
+
+    def _start_closing(self) -> None:
+        self._send_owed()
+        self._resume_reading()  # the peer's Close comes behind what we did not read
+        self._cancel_close_timer()
+        self._start_close_timer(self.transport.abort)
+        self._close_transport_if_done()
+
+    def _close_transport_if_done(self) -> None:
+        """Close our half of TCP when it is our turn (7.1.1); the rest follows when the peer closes its own.
+
+        Closing both halves at once could make the kernel drop our Close frame, when there are bytes of the
+        peer's that we have not read.
+        """
+        if not self.protocol.wants_transport_closed or self.transport.is_closing():
+            return
+        if self._peer_sent_eof or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self.transport.write_eof()
+
+    def _start_close_timer(self, then: Any) -> None:
+        if self._close_timeout is not None and self._close_timer is None:
+            self._close_timer = self._loop.call_later(self._close_timeout, then)
+
+    def _cancel_close_timer(self) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed; whoever closes it."""
+        await asyncio.shield(self._closed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
+
+    # The transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(*self._write_limit)
+        connected = self.transport.get_extra_info("socket")
+        if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio does not for sockets made with protocol number 0; small frames would wait for an ACK.
+            with contextlib.suppress(OSError):
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _handshake_received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _opened(self, events: list[Event | Failure]) -> None:
+        """Begin to work as an open connection; ``events`` are what came right behind the handshake."""
+        self._start_keepalive()
+        self._receive(events)
+
+    def eof_received(self) -> bool:
+        self._peer_sent_eof = True
+        # True keeps our half open: what is queued before the peer's Close, or fault, can still be answered.
+        # TLS cannot be half closed, and asyncio warns when it is asked to.
+        return (
+            self.protocol.ending is not None
+            and bool(self._messages)
+            and self.transport.get_extra_info("sslcontext") is None
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost_exception = exc
+        self.protocol.receive_eof()
+        self._batch.clear()
+        self._cancel_close_timer()
+        if self._keepalive_timer is not None:
+            self._keepalive_timer.cancel()
+        self._pings.abandon(self._closed_exception())
+        self.resume_writing()
+        self._wake()
+        if not self._handshake_done.done():
+            self._handshake_done.set_result(None)
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+
+def _is_buffer(message: object) -> bool:
+    if isinstance(message, bytearray | memoryview):
+        return True
+    try:
+        memoryview(cast("bytes", message))
+    except TypeError:
+        return False
+    return True
+
+
+def broadcast(
+    connections: Iterable[Connection], message: str | Buffer, raise_exceptions: bool = False
+) -> None:
+    """Send one message to many connections, without waiting for any of them.
+
+    It is framed once for all server connections, and once for each client (RFC 6455 5.3: each has its own
+    masking key). A connection that is not open is skipped. One that is inside a message of fragments cannot take
+    another: it is skipped, with a warning, or with ``raise_exceptions`` an ``ExceptionGroup`` at the end.
+    There is no back-pressure: what a slow peer does not read stays in memory until its keepalive ends it.
+    """
+    if not isinstance(message, str | bytes) and not _is_buffer(message):
+        raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")
+    framed: bytes | None = None
+    exceptions: list[Exception] = []
+    for connection in connections:
+        protocol = connection.protocol
+        if protocol.ready_state is not _OPEN:
+            continue
+        if connection._fragmenting is not None:
+            if raise_exceptions:
+                exceptions.append(ConcurrencyError("a message of fragments is being sent"))
+            else:
+                connection.logger.warning("skipped broadcast: a message of fragments is being sent")
+            continue
+        if protocol.role.value == "client":
+            connection.send_nowait(protocol.encoder.message(message))
+            continue
+        if framed is None:
+            framed = protocol.encoder.message(message)
+        connection.send_nowait(framed)
+    if exceptions:
+        raise ExceptionGroup("skipped broadcast", exceptions)

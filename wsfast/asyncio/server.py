@@ -1,0 +1,368 @@
+"""``serve``: accept connections (RFC 6455 4.2) and run a handler for each.
+
+One task a connection: it does the opening handshake, runs the handler, and closes the connection with 1000, or
+with 1011 when the handler raised. What is checked in a handshake stands in ``wsfast.handshake``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import inspect
+import logging
+import re
+import socket
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from ..codec import CloseCode, Role
+from ..connection import Connection as Protocol
+from ..connection import ReadyState
+from ..exceptions import ConnectionClosed, InvalidHandshake
+from ..handshake import SERVER, Request, Response, ServerHandshake
+from .client import require_no_compression, size_limits
+from .connection import Connection, Logger
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Server", "ServerConnection", "serve", "unix_serve"]
+
+Handler: TypeAlias = "Callable[[ServerConnection], Awaitable[None]]"
+ProcessRequest: TypeAlias = (
+    "Callable[[ServerConnection, Request], Awaitable[Response | None] | Response | None]"
+)
+ProcessResponse: TypeAlias = (
+    "Callable[[ServerConnection, Request, Response], Awaitable[Response | None] | Response | None]"
+)
+SelectSubprotocol: TypeAlias = "Callable[[ServerConnection, Sequence[str]], str | None]"
+
+
+class ServerConnection(Connection):
+    """A server's connection; see ``Connection`` for what it does."""
+
+    def __init__(self, protocol: Protocol, server: Server, **options: Any) -> None:
+        super().__init__(protocol, **options)
+        self.server = server
+        """The server that accepted the connection."""
+
+    @property
+    def _handshake(self) -> ServerHandshake:
+        return cast("ServerHandshake", self.protocol.handshake)
+
+    def respond(self, status: int | http.HTTPStatus, text: str) -> Response:
+        """Make a plain text HTTP response, for ``process_request`` to return instead of a handshake."""
+        return self._handshake.reject(int(status), text)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.server._start(self)
+
+    def _handshake_received(self, data: bytes) -> None:
+        self.protocol.receive_data(data)
+        handshake = self._handshake
+        if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
+            # What follows the request waits in the kernel until we know what to do with it.
+            self._pause_reading()
+            self._handshake_done.set_result(None)
+
+    async def handshake(
+        self, process_request: ProcessRequest | None, process_response: ProcessResponse | None
+    ) -> None:
+        """Wait for the request and answer it; afterwards the connection is OPEN, or closing."""
+        await self._handshake_done
+        if self.transport.is_closing():
+            return
+        handshake = self._handshake
+        response: Response | None = handshake.error_response
+        self.request = request = handshake.request
+        if request is not None and response is None:
+            response = await self._decide(request, process_request)
+            if process_response is not None:
+                changed = process_response(self, request, response)
+                if inspect.isawaitable(changed):
+                    changed = await changed
+                response = changed or response
+        if response is None:
+            # Nothing that could be answered.
+            self.transport.abort()
+            return
+        if handshake.error is not None:
+            self.logger.info("opening handshake failed: %s", handshake.error)
+        handshake.send_response(response)
+        self.response = response
+        self.transport.write(handshake.data_to_send())
+        self._resume_reading()
+        if handshake.accepted:
+            self._opened(self.protocol.open())
+        else:
+            self.transport.close()
+
+    async def _decide(self, request: Request, process_request: ProcessRequest | None) -> Response:
+        if process_request is not None:
+            try:
+                response = process_request(self, request)
+                if inspect.isawaitable(response):
+                    response = await response
+            except Exception:
+                self.logger.error("process_request failed", exc_info=True)
+                return self._handshake.reject(500, "The server failed to process the request.\n")
+            if response is not None:
+                return response
+        try:
+            return self._handshake.accept()
+        except Exception:  # of select_subprotocol, which is the application's
+            self.logger.error("opening handshake failed", exc_info=True)
+            return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
+
+
+class Server:
+    """A server that ``serve`` started: ``async with``, or ``await`` it, or ``serve_forever``."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        create_server: Callable[[Callable[[], ServerConnection]], Awaitable[asyncio.Server]],
+        new_connection: Callable[[Server], ServerConnection],
+        *,
+        process_request: ProcessRequest | None,
+        process_response: ProcessResponse | None,
+        open_timeout: float | None,
+        logger: Logger,
+    ) -> None:
+        self.handler = handler
+        self.logger = logger
+        self._create_server = create_server
+        self._new_connection = new_connection
+        self._process_request = process_request
+        self._process_response = process_response
+        self._open_timeout = open_timeout
+        self._server: asyncio.Server | None = None
+        self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
+        self._closing: asyncio.Task[None] | None = None
+        self._closed: asyncio.Future[None] | None = None
+
+    @property
+    def connections(self) -> set[ServerConnection]:
+        """The connections that are open, to ``broadcast`` to."""
+        return {connection for connection in self._tasks if connection.ready_state is ReadyState.OPEN}
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The sockets that listen; empty once the server is closed."""
+        return () if self._server is None else self._server.sockets
+
+    def is_serving(self) -> bool:
+        """Tell whether new connections are accepted."""
+        return self._server is not None and self._server.is_serving()
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop that the server runs on."""
+        assert self._closed is not None, "the server is not started"
+        return self._closed.get_loop()
+
+    async def start_serving(self) -> None:
+        """Accept connections, when ``serve`` was called with ``start_serving=False``."""
+        assert self._server is not None, "the server is not started"
+        await self._server.start_serving()
+
+    async def serve_forever(self) -> None:
+        """Serve until this is cancelled, or ``close`` is called; then wait until all is closed."""
+        if self._server is None:
+            await self
+        assert self._server is not None
+        await self._server.start_serving()
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            self.close()
+            await self.wait_closed()
+            raise
+
+    def close(
+        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """Stop listening and close the connections with ``code``; handshakes are answered with 503.
+
+        Does not wait: see ``wait_closed``. With ``close_connections=False`` the open connections go on to their end.
+        """
+        if self._closing is None and self._server is not None:
+            self._closing = self.get_loop().create_task(self._close(close_connections, code, reason))
+
+    async def _close(self, close_connections: bool, code: int, reason: str) -> None:
+        assert self._server is not None
+        assert self._closed is not None
+        self._server.close()
+        # One turn of the loop, so that connections which were just accepted are known here.
+        await asyncio.sleep(0)
+        closing: list[asyncio.Task[None]] = []
+        for connection, task in self._tasks.items():
+            if connection.ready_state is ReadyState.CONNECTING:
+                task.cancel()
+            elif close_connections:
+                closing.append(self.get_loop().create_task(connection.close(code, reason)))
+        # The handlers end when their connection does; theirs is the last word.
+        await asyncio.gather(*closing, *self._tasks.values(), return_exceptions=True)
+        self._closed.set_result(None)
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed: every connection, and every handler."""
+        assert self._closed is not None, "the server is not started"
+        await asyncio.shield(self._closed)
+
+    def _start(self, connection: ServerConnection) -> None:
+        task = self.get_loop().create_task(self._run(connection))
+        self._tasks[connection] = task
+        task.add_done_callback(lambda _: self._tasks.pop(connection, None))
+
+    async def _run(self, connection: ServerConnection) -> None:
+        try:
+            async with asyncio.timeout(self._open_timeout):
+                await connection.handshake(self._process_request, self._process_response)
+        except asyncio.CancelledError:
+            self._refuse(connection)
+            raise
+        except TimeoutError:
+            self.logger.info("no opening handshake from %s within the time limit", connection.remote_address)
+            connection.transport.abort()
+        except Exception:
+            self.logger.error("opening handshake failed", exc_info=True)
+            connection.transport.abort()
+        if connection.protocol.ready_state is ReadyState.CONNECTING:
+            await connection.wait_closed()
+            return
+        code = CloseCode.INTERNAL_ERROR
+        try:
+            await self.handler(connection)
+            code = CloseCode.NORMAL_CLOSURE
+        except ConnectionClosed as exception:
+            # The peer left, and the handler did not mind: nothing that an operator could mend.
+            self.logger.debug("connection handler ended: %s", exception)
+        except Exception:
+            self.logger.error("connection handler failed", exc_info=True)
+        except asyncio.CancelledError:
+            connection.transport.abort()
+            raise
+        await connection.close(code)
+
+    def _refuse(self, connection: ServerConnection) -> None:
+        """Answer a handshake with 503, as the server is closing."""
+        handshake = connection._handshake
+        if handshake.request is not None and not connection.transport.is_closing():
+            handshake.send_response(connection.respond(503, "The server is shutting down.\n"))
+            connection.transport.write(handshake.data_to_send())
+        connection.transport.close()
+
+    async def _listen(self) -> Self:
+        self._closed = asyncio.get_running_loop().create_future()
+        self._server = await self._create_server(lambda: self._new_connection(self))
+        for listening in self._server.sockets:
+            self.logger.info("server listening on %s", listening.getsockname())
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._listen().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    origins: Sequence[str | re.Pattern[str] | None] | None = None,
+    subprotocols: Sequence[str] | None = None,
+    select_subprotocol: SelectSubprotocol | None = None,
+    compression: None = None,
+    process_request: ProcessRequest | None = None,
+    process_response: ProcessResponse | None = None,
+    server_header: str | None = SERVER,
+    open_timeout: float | None = 10,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float | None = 10,
+    max_size: int | None | tuple[int | None, int | None] = 2**20,
+    max_queue: int | None | tuple[int | None, int | None] = 16,
+    write_limit: int | tuple[int, int | None] = 2**15,
+    logger: Logger | None = None,
+    create_connection: type[ServerConnection] | None = None,
+    **kwargs: Any,
+) -> Server:
+    """Start a WebSocket server: ``async with serve(handler, host, port) as server``.
+
+    ``handler(connection)`` is run for each connection once it is open; when it returns, the connection is closed.
+
+    - ``origins``: the values of ``Origin`` that are accepted, strings or patterns that match the whole value; None
+      in it accepts requests without one (which browsers never send). Others are refused with 403 (RFC 6455 10.2).
+    - ``subprotocols``: those that are supported; the first of the client's offers that is among them is chosen. Or
+      ``select_subprotocol(connection, offers)`` returns one of the offers, or None.
+    - ``process_request(connection, request)`` may return a ``Response`` (see ``connection.respond``) to answer with
+      HTTP; ``process_response(connection, request, response)`` may return another one. Both may be coroutines.
+    - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake.
+    - ``compression`` and the limits, timeouts, ``logger`` and ``create_connection`` are those of ``connect``.
+    - Others go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
+    """
+    require_no_compression(compression)
+    if subprotocols is not None and isinstance(subprotocols, str):
+        raise TypeError("subprotocols must be a list of names, not a str")
+    logger = logger or logging.getLogger("wsfast.server")
+    max_message_size, max_frame_size = size_limits(max_size)
+    connection_class = create_connection or ServerConnection
+
+    def new_connection(server: Server) -> ServerConnection:
+        def select(offers: Sequence[str]) -> str | None:
+            assert select_subprotocol is not None
+            return select_subprotocol(connection, offers)
+
+        protocol = Protocol(
+            Role.SERVER,
+            handshake=ServerHandshake(
+                origins=origins,
+                subprotocols=subprotocols,
+                select_subprotocol=None if select_subprotocol is None else select,
+                server_header=server_header,
+            ),
+            max_message_size=max_message_size,
+            max_frame_size=max_frame_size,
+        )
+        connection = connection_class(
+            protocol,
+            server,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            max_queue=max_queue,
+            write_limit=write_limit,
+            logger=logger,
+        )
+        return connection
+
+    async def create_server(factory: Callable[[], ServerConnection]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if "path" in kwargs:
+            return await loop.create_unix_server(factory, **kwargs)
+        return await loop.create_server(factory, host, port, **kwargs)
+
+    return Server(
+        handler,
+        create_server,
+        new_connection,
+        process_request=process_request,
+        process_response=process_response,
+        open_timeout=open_timeout,
+        logger=logger,
+    )
+
+
+def unix_serve(handler: Handler, path: str | None = None, **kwargs: Any) -> Server:
+    """Start a WebSocket server on a Unix socket at ``path``, or on the one given as ``sock``."""
+    return serve(handler, path=path, **kwargs)

@@ -1,0 +1,269 @@
+"""One WebSocket connection without I/O: both roles, one class (RFC 6455 5.5, 7).
+
+Bytes go in through ``receive_data``, events come out; calls go in, bytes come out of ``data_to_send``. The
+closing handshake is this table; what is done about TCP is the adapter's (it reads ``wants_transport_closed``):
+
+    ready_state   close() / fail()        peer's Close, failure       receive_eof()
+    ------------  ----------------------  --------------------------  ---------------------
+    CONNECTING    InvalidState            (the handshake's errors)    CLOSED
+    OPEN          sends Close: CLOSING    an event; answer() sends    CLOSED, abnormal 1006
+                                          Close: CLOSING
+    CLOSING       nothing                 an event, nothing owed      CLOSED
+    CLOSED        nothing                 nothing                     nothing
+
+Two rules. What ends the connection stands in line: a Close or a Failure is the last event, behind the messages
+that came before it, and it takes effect with ``answer()``, so that those messages can still be answered
+(RFC 6455 5.5.1 allows the delay). And every Ping is answered at once, by one Pong, while we may send.
+
+This module knows no event loop, no socket and no HTTP beyond the handshake object that it is given.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from .codec import Close, CloseCode, Event, Failure, FrameEncoder, MessageDecoder, Ping, Role
+from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidState
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .handshake import ClientHandshake, ServerHandshake
+
+__all__ = ["Connection", "ReadyState"]
+
+# 7.4.1: the codes of an orderly end; 1005 is an empty Close frame.
+_ORDERLY = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED})
+
+Ending: TypeAlias = Close | Failure
+
+
+class ReadyState(enum.IntEnum):
+    """The state of a connection, with the numbers that browsers give it (WHATWG WebSockets, readyState)."""
+
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    CLOSED = 3
+
+
+class Connection:
+    """A WebSocket connection without I/O.
+
+    ``role`` is ours. With a ``handshake`` (of ``wsfast.handshake``) the connection starts CONNECTING and passes
+    bytes to it until it is done; without, it starts OPEN, for a host that has done the handshake. Limits are
+    those of ``MessageDecoder``; ``random_bytes`` is that of ``FrameEncoder``.
+
+    ``decoder`` and ``encoder`` are the codec's, for an adapter that saves a call per message by using them.
+    It must check ``ready_state`` first.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        handshake: ClientHandshake | ServerHandshake | None = None,
+        max_message_size: int | None = 1_048_576,
+        max_frame_size: int | None = None,
+        max_fragments: int | None = 131_072,
+        random_bytes: Callable[[int], bytes] | None = None,
+    ) -> None:
+        self.role = role
+        self.handshake = handshake
+        self.ready_state = ReadyState.OPEN if handshake is None else ReadyState.CONNECTING
+        self.decoder = MessageDecoder(
+            role,
+            max_message_size=max_message_size,
+            max_frame_size=max_frame_size,
+            max_fragments=max_fragments,
+        )
+        self.encoder = FrameEncoder(role, random_bytes=random_bytes)
+        self.close_sent: Close | None = None
+        self.close_received: Close | None = None
+        self.peer_closed_first: bool | None = None
+        """True when the peer's Close came before ours went out; None until one of them was there."""
+        self.ending: Ending | None = None
+        """The peer's Close or fault that was returned as an event and not answered yet."""
+        self._failed = False
+        self._to_send: list[bytes] = []
+
+    # Receiving
+
+    def receive_data(self, chunk: Buffer) -> list[Event | Failure]:
+        """Take received bytes, in chunks of any size; return what they completed, in order.
+
+        Messages, Pings and Pongs are for information; a ``Close`` or a ``Failure`` is always the last event,
+        and is answered by ``answer()``. After it bytes are ignored.
+        """
+        if self.ready_state is ReadyState.CONNECTING:
+            return self._receive_handshake(chunk)
+        events: list[Event | Failure] = self.decoder.feed(chunk)  # type: ignore[assignment]
+        if self.decoder.has_control:
+            self._receive_control(events)
+        return events
+
+    def _receive_handshake(self, chunk: Buffer) -> list[Event | Failure]:
+        assert self.handshake is not None
+        self.handshake.receive_data(chunk)
+        # A server opens when its answer is sent, which is not for us to decide.
+        if self.role is Role.CLIENT and self.handshake.done and self.handshake.error is None:
+            return self.open()
+        return []
+
+    def open(self) -> list[Event | Failure]:
+        """Pass from CONNECTING to OPEN after a handshake that succeeded.
+
+        Returns the events of the bytes that followed it. A client need not call this.
+        """
+        if self.handshake is None or self.ready_state is not ReadyState.CONNECTING:
+            raise InvalidState(f"cannot open a connection that is {self.ready_state.name}")
+        self.ready_state = ReadyState.OPEN
+        return self.receive_data(self.handshake.trailing_data)
+
+    def _receive_control(self, events: list[Event | Failure]) -> None:
+        may_send = self.ready_state is ReadyState.OPEN
+        for event in events:
+            if type(event) is Ping and may_send:
+                self._to_send.append(self.encoder.pong(event.payload))  # 5.5.2, 5.5.3
+            elif type(event) is Close:
+                self.close_received = self.ending = event
+                if self.peer_closed_first is None:
+                    self.peer_closed_first = True
+        failure = self.decoder.failure
+        if failure is not None:
+            events.append(failure)
+            self.ending = failure
+        if not may_send:
+            self.ending = None  # our Close is out already: nothing is owed
+
+    def answer(self) -> None:
+        """Let the peer's Close, or its fault, take effect: send the Close frame that is owed for it.
+
+        A Close is answered with its own code (5.5.1; an empty one with an empty one), a fault by failing the
+        connection (7.1.7). Does nothing when nothing is owed.
+        """
+        ending, self.ending = self.ending, None
+        if self.ready_state is not ReadyState.OPEN:
+            return
+        if isinstance(ending, Close):
+            self._send_close(Close(ending.code))
+        elif isinstance(ending, Failure):
+            self._send_close(Close(ending.code, ending.reason))
+
+    def receive_eof(self) -> None:
+        """Note that TCP is closed: nothing more can be received or sent."""
+        if self.ready_state is ReadyState.CONNECTING:
+            assert self.handshake is not None
+            self.handshake.receive_eof()
+        self.ready_state = ReadyState.CLOSED
+        self.ending = None
+        self._to_send.clear()
+
+    # Sending
+
+    def send(self, data: str | Buffer, text: bool | None = None) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary; ``text`` as in ``FrameEncoder.message``."""
+        self._require_open("send")
+        self._to_send.append(self.encoder.message(data, text))
+
+    def send_fragment(self, data: str | Buffer, fin: bool = False, text: bool | None = None) -> None:
+        """Send the next fragment of a message, the last one with ``fin`` (RFC 6455 5.4)."""
+        self._require_open("send_fragment")
+        self._to_send.append(self.encoder.fragment(data, fin, text))
+
+    def ping(self, payload: Buffer = b"") -> None:
+        """Send a Ping of at most 125 bytes (RFC 6455 5.5.2)."""
+        self._require_open("ping")
+        self._to_send.append(self.encoder.ping(payload))
+
+    def pong(self, payload: Buffer = b"") -> None:
+        """Send an unsolicited Pong of at most 125 bytes (RFC 6455 5.5.3)."""
+        self._require_open("pong")
+        self._to_send.append(self.encoder.pong(payload))
+
+    def close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Start the closing handshake (RFC 6455 7.1.2). Does nothing when it has started already.
+
+        ``code`` and ``reason`` as in ``FrameEncoder.close``. When the peer's Close is already here, unanswered,
+        this answers it, with our code.
+        """
+        if self.ready_state is ReadyState.CONNECTING:
+            raise InvalidState("cannot close before the opening handshake is done")
+        # Checked in every state, so that a wrong code is not found only when timing is bad.
+        frame = self.encoder.close(code, reason)
+        if self.ready_state is ReadyState.OPEN:
+            self.ending = None
+            self._start_closing(frame, Close(code if code is not None else 1005, reason))
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Fail the connection (RFC 6455 7.1.7): as ``close``, and the peer's Close is not waited for."""
+        self.close(code, reason)
+        self._failed = True
+
+    def _send_close(self, close: Close) -> None:
+        self._start_closing(self.encoder.close(close.code, close.reason), close)
+
+    def _start_closing(self, frame: bytes, close: Close) -> None:
+        self._to_send.append(frame)
+        self.close_sent = close
+        if self.peer_closed_first is None:
+            self.peer_closed_first = False
+        self.ready_state = ReadyState.CLOSING
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes that are owed to the peer, once."""
+        if not self._to_send:
+            return b""
+        data = self._to_send[0] if len(self._to_send) == 1 else b"".join(self._to_send)
+        self._to_send.clear()
+        return data
+
+    def _require_open(self, call: str) -> None:
+        if self.ready_state is not ReadyState.OPEN:
+            raise InvalidState(f"cannot {call}: the connection is {self.ready_state.name}")
+
+    # How it ended
+
+    @property
+    def failure(self) -> Failure | None:
+        """None, or what the peer did wrong."""
+        return self.decoder.failure
+
+    @property
+    def closing_done(self) -> bool:
+        """True when Close frames went both ways, or when ours went out and a failure leaves none to wait for."""
+        return self.close_sent is not None and (
+            self.close_received is not None or self.decoder.failure is not None or self._failed
+        )
+
+    @property
+    def wants_transport_closed(self) -> bool:
+        """True when it is our turn to close TCP: a server's, once the closing handshake is done (7.1.1)."""
+        return self.closing_done and self.role is Role.SERVER
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of the peer's Close; 1006 when TCP closed without one; None before (7.1.5)."""
+        if self.close_received is not None:
+            return self.close_received.code
+        return CloseCode.ABNORMAL_CLOSURE if self.ready_state is ReadyState.CLOSED else None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason in the peer's Close; empty when TCP closed without one; None before (7.1.6)."""
+        if self.close_received is not None:
+            return self.close_received.reason
+        return "" if self.ready_state is ReadyState.CLOSED else None
+
+    def closed_exception(self) -> ConnectionClosed:
+        """Return the exception that says how the connection ended, or is about to."""
+        received, sent = self.close_received, self.close_sent
+        orderly = (
+            received is not None and sent is not None and received.code in _ORDERLY and sent.code in _ORDERLY
+        )
+        order = self.peer_closed_first if received is not None and sent is not None else None
+        if orderly:
+            return ConnectionClosedOK(received, sent, order)
+        return ConnectionClosedError(received, sent, order, failure=self.decoder.failure)
