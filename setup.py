@@ -1,10 +1,11 @@
-"""Build wsfast: the compiled codec where a C compiler works, else the pure-Python one.
+"""Build wsfast: with the compiled codec where a C compiler works, else with the pure-Python one alone.
 
 All that is fixed about the package is in pyproject.toml; here is what has to be decided on the machine.
 Two variables of the environment steer it (CONTRIBUTING.md has examples):
 
 WSFAST_BUILD   unset: as above.  native: no working compiler is an error.  python: no compiler is asked for.
-WSFAST_DEBUG   1: no optimisation, C debug information, assertions, and src/native.html as `cython -a` makes it.
+WSFAST_DEBUG   1: no optimisation, debug information that knows the lines of native.pyx, and src/native.html
+               as `cython -a` makes it.
 
 A compiler that works and a codec that does not compile is an error in every case.
 """
@@ -20,8 +21,8 @@ from setuptools.command.build_ext import build_ext
 BUILD = os.environ.get("WSFAST_BUILD", "")
 DEBUG = os.environ.get("WSFAST_DEBUG", "") not in ("", "0")
 
-# Commands that describe or pack the sources; they neither compile nor choose between the codecs.
-DESCRIBING = {"egg_info", "dist_info", "sdist", "clean"}
+# The commands that compile; all others (metadata, sdist, clean) neither need a compiler nor look for one.
+COMPILING = {"build", "build_ext", "bdist_wheel", "editable_wheel", "develop", "install"}
 
 
 class BuildExt(build_ext):
@@ -29,9 +30,9 @@ class BuildExt(build_ext):
 
     def build_extensions(self):
         if self.compiler.compiler_type == "msvc":
-            options = ["/Od", "/Zi", "/UNDEBUG"] if DEBUG else ["/O2"]
+            options = ["/Od", "/Z7", "/UNDEBUG"] if DEBUG else ["/O2"]
         else:
-            # Never -march=native: a wheel runs on other machines; kernels choose at run time.
+            # Never -march=native: a wheel runs on other machines than the one that builds it.
             options = ["-O0", "-g3", "-UNDEBUG"] if DEBUG else ["-O3"]
             options += ["-Wall", "-Wextra", "-fvisibility=hidden"]
         for extension in self.extensions:
@@ -40,60 +41,58 @@ class BuildExt(build_ext):
 
 
 def why_no_compiler():
-    """Build an empty extension module; return None, or in a few words why it cannot be done."""
+    """Build an empty extension module: return None, or why that cannot be done."""
     if sys.implementation.name != "cpython":
-        return f"{sys.implementation.name} runs the pure-Python codec better"
+        return f"the compiled codec is for CPython, not for {sys.implementation.name}"
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "probe.c")
-        source.write_text("#include <Python.h>\nPyMODINIT_FUNC PyInit_probe(void) { return NULL; }\n")
-        command = build_ext(Distribution({"ext_modules": [Extension("probe", [str(source)])]}))
+        probe = Path(folder, "probe.c")
+        probe.write_text("#include <Python.h>\nPyMODINIT_FUNC PyInit_probe(void) { return NULL; }\n")
+        command = build_ext(Distribution({"ext_modules": [Extension("probe", [str(probe)])]}))
         command.build_lib = command.build_temp = folder
         try:
             command.ensure_finalized()
             command.run()
         except Exception as error:  # each compiler and platform has exceptions of its own
-            return str(error)
+            return " ".join(str(error).split())
     return None
 
 
-def sources():
-    """Return the native codec as an extension that is not compiled yet."""
+def native_codec():
+    """Return the compiled codec, translated to C."""
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        sys.exit("wsfast: the compiled codec needs Cython to build: install it, or set WSFAST_BUILD=python")
     kernels = Path("src", "kernels")
-    return Extension(
+    extension = Extension(
         "wsfast.native",
         ["src/native.pyx", *sorted(path.as_posix() for path in kernels.glob("*.c"))],
         include_dirs=["src/kernels"],
         depends=sorted(path.as_posix() for path in kernels.glob("*.h")),
+    )
+    return cythonize(
+        [extension],
+        include_path=["."],  # where wsfast/native.pxd is found
+        language_level=3,
+        force="--force" in sys.argv,
+        annotate=DEBUG,
+        emit_linenums=DEBUG,
     )
 
 
 def extensions():
     """Return what is to be compiled: the native codec, or nothing."""
     if BUILD not in ("", "native", "python"):
-        sys.exit(f"wsfast: WSFAST_BUILD is {BUILD!r}; it can be 'native', 'python' or unset")
-    if DESCRIBING.intersection(sys.argv):
-        return [sources()]
-    if BUILD == "python":
+        sys.exit(f"wsfast: WSFAST_BUILD is {BUILD!r}: it has to be 'native', 'python' or unset")
+    if BUILD == "python" or not COMPILING.intersection(sys.argv):
         return []
     reason = why_no_compiler()
-    if reason is not None and BUILD == "native":
-        sys.exit(f"wsfast: WSFAST_BUILD=native, but no C compiler works here: {reason}")
-    if reason is not None:
-        print(
-            f"wsfast: no C compiler works here, so this is the pure-Python codec: {reason}", file=sys.stderr
-        )
-        return []
-    try:
-        from Cython.Build import cythonize
-    except ImportError:
-        sys.exit("wsfast: the native codec needs Cython to build; install it, or set WSFAST_BUILD=python")
-    return cythonize(
-        [sources()],
-        include_path=["."],  # where wsfast/native.pxd is found
-        compiler_directives={"language_level": 3},
-        annotate=DEBUG,
-        emit_linenums=DEBUG,
-    )
+    if reason is None:
+        return native_codec()
+    if BUILD == "native":
+        sys.exit(f"wsfast: no working C compiler, and WSFAST_BUILD=native demands one: {reason}")
+    print(f"wsfast: no working C compiler, installing the pure-Python codec: {reason}", file=sys.stderr)
+    return []
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
