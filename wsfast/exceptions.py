@@ -1,0 +1,316 @@
+"""What can be raised, under the names that users of the ``websockets`` package know.
+
+    WebSocketException
+        ConnectionClosed
+            ConnectionClosedOK
+            ConnectionClosedError
+        InvalidURI
+        InvalidHandshake
+            HandshakeTimeout        (also a TimeoutError)
+            SecurityError
+            InvalidMessage
+            InvalidMethod
+            InvalidProtocol
+            InvalidStatus
+            InvalidHeader
+                InvalidHeaderFormat
+                InvalidHeaderValue
+                InvalidOrigin
+                InvalidUpgrade
+            NegotiationError
+        InvalidState                (also a RuntimeError)
+        ConcurrencyError            (also a RuntimeError)
+
+Two rules. A text says in plain words what happened and, where the user can do something, what. And what came
+from the peer is shown shortened and without control characters: texts end up in logs and on terminals.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .events import Close, CloseCode, Failure
+
+if TYPE_CHECKING:
+    from .handshake import Response
+
+__all__ = [
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "HandshakeTimeout",
+    "InvalidHandshake",
+    "InvalidHeader",
+    "InvalidHeaderFormat",
+    "InvalidHeaderValue",
+    "InvalidMessage",
+    "InvalidMethod",
+    "InvalidOrigin",
+    "InvalidProtocol",
+    "InvalidState",
+    "InvalidStatus",
+    "InvalidURI",
+    "InvalidUpgrade",
+    "NegotiationError",
+    "SecurityError",
+    "WebSocketException",
+]
+
+# 7.4.1 and IANA's registry, in the words that logs have used for years.
+_CODE_NAMES = {
+    CloseCode.NORMAL_CLOSURE: "OK",
+    CloseCode.NO_STATUS_RECEIVED: "no status received",
+    CloseCode.ABNORMAL_CLOSURE: "abnormal closure",
+    CloseCode.INVALID_PAYLOAD_DATA: "invalid frame payload data",
+    CloseCode.TLS_HANDSHAKE: "TLS handshake failed",
+}
+
+_SHOWN_SIZE = 200
+
+# RFC 3986 3.2.1: a password in a URI is not for logs.
+_PASSWORD = re.compile(r"(?<=//)([^/?#@]*):[^/?#]*@")
+
+# What the statuses that a user meets most often mean for a WebSocket.
+_STATUS_HINTS = {
+    200: "an ordinary web page; is the path right?",
+    401: "credentials are missing or wrong",
+    403: "the server may not like the origin or the credentials",
+    404: "is the path right?",
+    426: "the server wants another protocol or version",
+}
+
+
+def shown(text: str, size: int = _SHOWN_SIZE) -> str:
+    """Return ``text`` of a peer fit for a log: at most ``size`` characters, all of them printable."""
+    if len(text) > size:
+        text = text[:size] + "..."
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+class WebSocketException(Exception):
+    """Base of all exceptions of this package."""
+
+
+class ConnectionClosed(WebSocketException):
+    """The connection is closed.
+
+    ``rcvd`` and ``sent`` are the Close frames that were received and sent, or None; ``rcvd_then_sent`` tells
+    their order when there were both.
+    """
+
+    def __init__(
+        self, rcvd: Close | None = None, sent: Close | None = None, rcvd_then_sent: bool | None = None
+    ) -> None:
+        super().__init__(rcvd, sent, rcvd_then_sent)
+        self.rcvd = rcvd
+        self.sent = sent
+        self.rcvd_then_sent = rcvd_then_sent
+
+    @property
+    def code(self) -> int:
+        """The code of the peer's Close frame; 1006 if none was received (RFC 6455 7.1.5)."""
+        return CloseCode.ABNORMAL_CLOSURE if self.rcvd is None else self.rcvd.code
+
+    @property
+    def reason(self) -> str:
+        """The reason in the peer's Close frame; empty if none was received (RFC 6455 7.1.6)."""
+        return "" if self.rcvd is None else self.rcvd.reason
+
+    def __str__(self) -> str:
+        if self.rcvd is None and self.sent is None:
+            return "no close frame received or sent"
+        if self.rcvd is None:
+            return f"sent {_close_text(self.sent)}; no close frame received"
+        if self.sent is None:
+            return f"received {_close_text(self.rcvd)}; no close frame sent"
+        if self.rcvd_then_sent:
+            return f"received {_close_text(self.rcvd)}; then sent {_close_text(self.sent)}"
+        return f"sent {_close_text(self.sent)}; then received {_close_text(self.rcvd)}"
+
+
+def _close_text(close: Close | None) -> str:
+    assert close is not None
+    code = close.code
+    if 3000 <= code < 4000:
+        name = "registered"
+    elif 4000 <= code < 5000:
+        name = "private use"
+    else:
+        try:
+            known = CloseCode(code)
+        except ValueError:
+            name = "unknown"
+        else:
+            name = _CODE_NAMES.get(known) or known.name.lower().replace("_", " ")
+    return f"{code} ({name}) {shown(close.reason)}".rstrip()
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """The connection was closed in order: Close frames with 1000, 1001 or no code went both ways."""
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """The connection was lost, or closed with a code that means an error.
+
+    ``failure`` says what the peer did wrong, if that is why (RFC 6455 7.1.7).
+    """
+
+    def __init__(
+        self,
+        rcvd: Close | None = None,
+        sent: Close | None = None,
+        rcvd_then_sent: bool | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        super().__init__(rcvd, sent, rcvd_then_sent)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.failure is not None:
+            text += f"; the peer broke RFC 6455 {self.failure.section}: {self.failure.reason}"
+        return text
+
+
+class InvalidURI(WebSocketException):
+    """The URI is not one to connect to. ``msg`` says why, and how to write it."""
+
+    def __init__(self, uri: str, msg: str) -> None:
+        super().__init__(uri, msg)
+        self.uri = uri
+        self.msg = msg
+
+    def __str__(self) -> str:
+        uri = shown(_PASSWORD.sub(r"\1:***@", self.uri))
+        return f"{uri or 'an empty string'} is not a WebSocket URI: {self.msg}"
+
+
+class InvalidHandshake(WebSocketException):
+    """Base of what can go wrong in the opening handshake."""
+
+
+class HandshakeTimeout(InvalidHandshake, TimeoutError):
+    """The opening handshake did not end in time."""
+
+
+class SecurityError(InvalidHandshake):
+    """The peer exceeded a limit, or what it asks for is not safe to do."""
+
+
+class InvalidMessage(InvalidHandshake):
+    """What the peer sent is no HTTP request or response, or not a whole one."""
+
+
+class InvalidMethod(InvalidHandshake):
+    """The request's method is not GET (RFC 6455 4.2.1)."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__(method)
+        self.method = method
+
+    def __str__(self) -> str:
+        return f"a WebSocket handshake is a GET request, not {shown(self.method, 40)}"
+
+
+class InvalidProtocol(InvalidHandshake):
+    """The peer's HTTP version is not 1.1 (RFC 6455 4.1, 4.2.1)."""
+
+    def __init__(self, protocol: str) -> None:
+        super().__init__(protocol)
+        self.protocol = protocol
+
+    def __str__(self) -> str:
+        return (
+            f"a WebSocket handshake needs HTTP/1.1, not {shown(self.protocol, 40)}; "
+            "if there is a proxy between, let it use HTTP/1.1 (nginx: proxy_http_version 1.1)"
+        )
+
+
+class InvalidStatus(InvalidHandshake):
+    """The server refused: it answered with another status than 101. ``response`` is the whole answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response)
+        self.response = response
+
+    def __str__(self) -> str:
+        response = self.response
+        text = f"the server refused the WebSocket connection: HTTP {response.status_code}"
+        if response.reason_phrase:
+            text += f" {shown(response.reason_phrase, 60)}"
+        if 300 <= response.status_code < 400:
+            places = response.headers.get_all("Location")
+            return f"{text} (it points to {shown(places[0])})" if places else text
+        if hint := _STATUS_HINTS.get(response.status_code):
+            text += f" ({hint})"
+        content_type = ",".join(response.headers.get_all("Content-Type"))
+        if response.body and content_type.lower().startswith("text/plain"):
+            # What a server says in plain text is mostly the reason; a page of HTML never is.
+            first_line = (
+                bytes(response.body[: 4 * _SHOWN_SIZE]).decode("utf-8", "replace").strip().split("\n")[0]
+            )
+            text += f": {shown(first_line.strip())}"
+        return text
+
+
+class InvalidHeader(InvalidHandshake):
+    """A header is missing (``value`` is None), or its value will not do."""
+
+    def __init__(self, name: str, value: str | None = None) -> None:
+        super().__init__(name, value)
+        self.name = name
+        self.value = value
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"missing {self.name} header"
+        if self.value == "":
+            return f"empty {self.name} header"
+        return f"invalid {self.name} header: {shown(self.value)}"
+
+
+class InvalidHeaderFormat(InvalidHeader):
+    """A header does not follow its grammar: ``error`` at position ``pos`` of ``header``."""
+
+    def __init__(self, name: str, error: str, header: str, pos: int) -> None:
+        super().__init__(name, f"{error} at {pos} in {shown(header, 100)}")
+        # Exceptions are copied and pickled by their arguments.
+        self.args = (name, error, header, pos)
+
+
+class InvalidHeaderValue(InvalidHeader):
+    """A header follows its grammar, but its value will not do."""
+
+
+class InvalidOrigin(InvalidHeader):
+    """The request's origin is not one of those allowed (RFC 6455 4.2.2, 10.2)."""
+
+    def __init__(self, origin: str | None) -> None:
+        super().__init__("Origin", origin)
+        self.args = (origin,)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "requests without an Origin header are not allowed"
+        return f"requests from the origin {shown(self.value)} are not allowed"
+
+
+class InvalidUpgrade(InvalidHeader):
+    """``Upgrade`` or ``Connection`` does not ask for, or agree to, WebSocket (RFC 6455 4.1, 4.2.1)."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; if there is a proxy between, let it pass Upgrade and Connection on"
+
+
+class NegotiationError(InvalidHandshake):
+    """The two sides do not agree on a subprotocol or an extension (RFC 6455 4.1, 9.1)."""
+
+
+class InvalidState(WebSocketException, RuntimeError):
+    """A call that the state of the connection or of the handshake does not allow."""
+
+
+class ConcurrencyError(WebSocketException, RuntimeError):
+    """A call that cannot be made while another one of its kind is waiting."""

@@ -1,0 +1,161 @@
+"""WebSocket URIs (RFC 6455 3): ``ws://`` and ``wss://``.
+
+One rule: what ``parse_uri`` returns can be put into a request as it is. It is ASCII, without white space and
+control characters, the host is in the form that the DNS takes, and the port is a port.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import urllib.parse
+from dataclasses import dataclass, field
+
+from .exceptions import InvalidURI
+
+__all__ = ["WebSocketURI", "parse_uri"]
+
+# RFC 3986 appendix B, with a scheme. urllib's own splitting drops tabs and line breaks without a word.
+_URI = re.compile(
+    r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
+    r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?"
+)
+
+# RFC 3986 3.2: host [ ":" port ], the host a name, or an IPv6 address in brackets.
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
+
+# Letters, digits and hyphens (RFC 1123 2.1), and the underscore that is met in private networks.
+_HOST_NAME = re.compile(r"[a-z0-9._-]+")
+
+# RFC 3986 2.2, 2.3: what may stand in a path or a query unescaped (quote() adds the unreserved ones).
+_SAFE = "%:/?[]@!$&'()*+,;="
+
+_DEFAULT_PORTS = {False: 80, True: 443}  # 3: without and with TLS
+
+_OTHER_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+@dataclass(frozen=True)
+class WebSocketURI:
+    """A WebSocket URI in its parts; see ``parse_uri``.
+
+    ``host`` is a name in lower case, in punycode where needed, or an address without brackets.
+    ``port`` is always set. ``username`` and ``password`` are decoded; both are set or none.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    path: str = ""
+    query: str = ""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def resource_name(self) -> str:
+        """The path, "/" if it is empty, and the query: what a request asks for (RFC 6455 3)."""
+        return (self.path or "/") + (f"?{self.query}" if self.query else "")
+
+    @property
+    def user_info(self) -> tuple[str, str] | None:
+        """User name and password, or None."""
+        if self.username is None or self.password is None:
+            return None
+        return self.username, self.password
+
+    @property
+    def host_header(self) -> str:
+        """The value of the ``Host`` header: with the port unless it is the default one (RFC 6455 4.1)."""
+        # RFC 6874 4: the zone of an IPv6 address is nobody else's business.
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.secure] else f"{host}:{self.port}"
+
+
+def parse_uri(uri: str) -> WebSocketURI:
+    """Parse a WebSocket URI (RFC 6455 3); text beyond ASCII is encoded on the way.
+
+    Raises ``InvalidURI``, whose text says how to write it right.
+    """
+    for char in uri:
+        if char <= " " or char == "\x7f":
+            raise InvalidURI(uri, f"{char!r} must not stand in a URI; write it as %{ord(char):02X}")
+    match = _URI.fullmatch(uri)
+    if match is None:  # a line separator in the fragment, say
+        raise InvalidURI(uri, "it is no URI at all")
+    secure = _parse_scheme(uri, match["scheme"])
+    if match["fragment"] is not None:
+        raise InvalidURI(uri, '"#" starts a fragment, which a WebSocket has no use for; write "#" as "%23"')
+    user_info, at, host_port = (match["authority"] or "").rpartition("@")
+    username, password = _parse_user_info(uri, user_info) if at else (None, None)
+    host, port = _parse_host_port(uri, host_port, secure)
+    try:
+        path = urllib.parse.quote(match["path"], safe=_SAFE)
+        query = urllib.parse.quote(match["query"] or "", safe=_SAFE)
+    except UnicodeEncodeError:
+        raise InvalidURI(uri, "it has a lone surrogate, which is no character") from None
+    return WebSocketURI(secure, host, port, path, query, username, password)
+
+
+def _parse_scheme(uri: str, scheme: str | None) -> bool:
+    lower = (scheme or "").lower()
+    if lower in _OTHER_SCHEMES:
+        raise InvalidURI(uri, f'use "{_OTHER_SCHEMES[lower]}://" instead of "{lower}://"')
+    if lower not in ("ws", "wss"):
+        raise InvalidURI(uri, 'it has to start with "ws://", or with "wss://" for TLS')
+    return lower == "wss"
+
+
+def _parse_user_info(uri: str, user_info: str) -> tuple[str, str]:
+    username, colon, password = user_info.partition(":")
+    if not colon:
+        raise InvalidURI(uri, 'it has a user name without a password; write "user:password@", or "user:@"')
+    try:
+        username = urllib.parse.unquote(username, errors="strict")
+        password = urllib.parse.unquote(password, errors="strict")
+        f"{username}{password}".encode()
+    except UnicodeError:
+        raise InvalidURI(uri, "user name or password is not UTF-8") from None
+    if ":" in username:  # RFC 7617 2
+        raise InvalidURI(uri, 'a user name for Basic authentication cannot have a ":"')
+    return username, password
+
+
+def _parse_host_port(uri: str, host_port: str, secure: bool) -> tuple[str, int]:
+    match = _HOST_PORT.fullmatch(host_port)
+    if match is None:
+        raise InvalidURI(uri, f'"{host_port}" is not a host and a port; an IPv6 address stands in brackets')
+    if match["ipv6"] is not None:
+        host = _parse_ipv6(uri, match["ipv6"])
+    elif match["name"]:
+        host = _parse_host_name(uri, match["name"])
+    else:
+        raise InvalidURI(uri, 'the host is missing; write "ws://localhost/" for this machine')
+    digits = match["port"] or ""
+    if not digits:
+        return host, _DEFAULT_PORTS[secure]  # RFC 3986 3.2.3: an empty port is the default one
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 1 <= int(digits) <= 65535):
+        raise InvalidURI(uri, f'the port "{digits}" is not a number from 1 to 65535')
+    return host, int(digits)
+
+
+def _parse_ipv6(uri: str, address: str) -> str:
+    # RFC 6874 2: "%25" separates the zone; a bare "%" is what people write.
+    address, percent, zone = address.replace("%25", "%", 1).partition("%")
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise InvalidURI(uri, f'"[{address}]" is not an IPv6 address') from None
+    if percent and not re.fullmatch(r"[A-Za-z0-9._~-]+", zone):
+        raise InvalidURI(uri, f'"{zone}" is not the zone of an IPv6 address')
+    return address.lower() + percent + zone
+
+
+def _parse_host_name(uri: str, name: str) -> str:
+    try:
+        # The codec also checks that no label is empty or longer than 63, as it will be when it is looked up.
+        host = name.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise InvalidURI(uri, f'"{name}" is not a host name') from None
+    if not _HOST_NAME.fullmatch(host):
+        raise InvalidURI(uri, f'"{name}" is not a host name')
+    return host
