@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from textwrap import shorten
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -40,10 +41,10 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-def why_no_compiler():
-    """Build an empty extension module: return None, or why that cannot be done."""
+def obstacle():
+    """Try the compiler with an empty module: return None, or what stands in the compiled codec's way."""
     if sys.implementation.name != "cpython":
-        return f"the compiled codec is for CPython, not for {sys.implementation.name}"
+        return f"it is made for CPython, not for {sys.implementation.name}"
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
         probe.write_text("#include <Python.h>\nPyMODINIT_FUNC PyInit_probe(void) { return NULL; }\n")
@@ -53,7 +54,7 @@ def why_no_compiler():
             command.ensure_finalized()
             command.run()
         except Exception as error:  # each compiler and platform has exceptions of its own
-            return " ".join(str(error).split())
+            return f"no working C compiler ({shorten(str(error), 160)})"
     return None
 
 
@@ -86,12 +87,12 @@ def extensions():
         sys.exit(f"wsfast: WSFAST_BUILD is {BUILD!r}: it has to be 'native', 'python' or unset")
     if BUILD == "python" or not COMPILING.intersection(sys.argv):
         return []
-    reason = why_no_compiler()
+    reason = obstacle()
     if reason is None:
         return native_codec()
     if BUILD == "native":
-        sys.exit(f"wsfast: no working C compiler, and WSFAST_BUILD=native demands one: {reason}")
-    print(f"wsfast: no working C compiler, installing the pure-Python codec: {reason}", file=sys.stderr)
+        sys.exit(f"wsfast: WSFAST_BUILD=native, but the compiled codec cannot be built: {reason}")
+    print(f"wsfast: the pure-Python codec alone, the compiled one cannot be built: {reason}", file=sys.stderr)
     return []
 
 
