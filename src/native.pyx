@@ -23,6 +23,7 @@ from c_api cimport *
 
 from os import urandom
 import os
+from operator import index
 
 from wsfast import faults
 from wsfast.events import Close, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
@@ -63,16 +64,18 @@ def apply_mask(data, masking_key):
         PyBuffer_Release(&source)
 
 
-def mask_inplace(buffer, masking_key, int phase=0):
+def mask_inplace(buffer, masking_key, phase=0):
     cdef Py_buffer target
     cdef uint32_t key
     PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
     try:
         key = read_key(masking_key)
+        phase = index(phase)
         if not 0 <= phase <= 3:
             raise ValueError(f"phase must be 0 to 3, not {phase}")
-        wsfast_mask(<uint8_t*>target.buf, <const uint8_t*>target.buf, target.len, wsfast_rotate_key(key, phase))
-        return (phase + target.len) & 3
+        wsfast_mask(
+            <uint8_t*>target.buf, <const uint8_t*>target.buf, target.len, wsfast_rotate_key(key, <size_t>phase))
+        return (<int>phase + target.len) & 3
     finally:
         PyBuffer_Release(&target)
 
@@ -609,7 +612,8 @@ cdef class FrameEncoder:
         cdef bytes reason_bytes
         if not isinstance(reason, str):
             raise TypeError(f"close reason must be a str, not {type(reason).__name__}")
-        if code is None or code == 1005:  # 7.1.5: stands for an empty Close frame
+        code = 1005 if code is None else index(code)
+        if code == 1005:  # 7.1.5: stands for an empty Close frame
             if reason:
                 raise ValueError("a close reason needs a close code")
             return self.encode_control(WSFAST_CLOSE, b"")
@@ -618,7 +622,7 @@ cdef class FrameEncoder:
         reason_bytes = reason.encode()
         if len(reason_bytes) > WSFAST_MAX_CONTROL_SIZE - 2:
             raise ValueError(f"close reason of {len(reason_bytes)} bytes is longer than 123")  # 5.5
-        return self.encode_control(WSFAST_CLOSE, int(code).to_bytes(2, "big") + reason_bytes)
+        return self.encode_control(WSFAST_CLOSE, code.to_bytes(2, "big") + reason_bytes)
 
     def frame(self, opcode, payload=b"", fin=True, rsv1=False, rsv2=False, rsv3=False):
         cdef uint8_t first

@@ -37,7 +37,11 @@ __all__ = [
 
 _pure = os.environ.get("WSFAST_PURE", "") not in ("", "0")
 
-if TYPE_CHECKING or not _pure:
+if TYPE_CHECKING:
+    from . import native as _codec
+elif _pure:
+    from . import fallback as _codec
+else:
     try:
         from . import native as _codec
     except ModuleNotFoundError as missing:
@@ -45,8 +49,6 @@ if TYPE_CHECKING or not _pure:
         if missing.name != f"{__package__}.native":
             raise
         from . import fallback as _codec
-else:
-    from . import fallback as _codec
 
 IMPLEMENTATION = _codec.IMPLEMENTATION
 KERNEL = _codec.KERNEL

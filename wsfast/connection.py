@@ -53,7 +53,7 @@ class Connection:
     """A WebSocket connection without I/O.
 
     ``role`` is ours. With a ``handshake`` (of ``wsfast.handshake``) the connection starts CONNECTING and passes
-    bytes to it until it is done; without, it starts OPEN, for a host that has done the handshake. Limits are
+    bytes to it, until ``open()`` is called; without, it starts OPEN, for a host that has done the handshake. Limits are
     those of ``MessageDecoder``; ``random_bytes`` is that of ``FrameEncoder``.
 
     ``decoder`` and ``encoder`` are the codec's, for an adapter that saves a call per message by using them.
@@ -98,31 +98,29 @@ class Connection:
         and is answered by ``answer()``. After it bytes are ignored.
         """
         if self.ready_state is ReadyState.CONNECTING:
-            return self._receive_handshake(chunk)
+            assert self.handshake is not None
+            self.handshake.receive_data(chunk)
+            return []
         events: list[Event | Failure] = self.decoder.feed(chunk)  # type: ignore[assignment]
         if self.decoder.has_control:
-            self._receive_control(events)
+            self.receive_control(events)
         return events
 
-    def _receive_handshake(self, chunk: Buffer) -> list[Event | Failure]:
-        assert self.handshake is not None
-        self.handshake.receive_data(chunk)
-        # A server opens when its answer is sent, which is not for us to decide.
-        if self.role is Role.CLIENT and self.handshake.done and self.handshake.error is None:
-            return self.open()
-        return []
+    def open(self) -> bytes:
+        """Pass from CONNECTING to OPEN, after a handshake that succeeded.
 
-    def open(self) -> list[Event | Failure]:
-        """Pass from CONNECTING to OPEN after a handshake that succeeded.
-
-        Returns the events of the bytes that followed it. A client need not call this.
+        Returns the bytes that followed it, for ``receive_data``: they are the first frames.
         """
         if self.handshake is None or self.ready_state is not ReadyState.CONNECTING:
             raise InvalidState(f"cannot open a connection that is {self.ready_state.name}")
         self.ready_state = ReadyState.OPEN
-        return self.receive_data(self.handshake.trailing_data)
+        return self.handshake.trailing_data
 
-    def _receive_control(self, events: list[Event | Failure]) -> None:
+    def receive_control(self, events: list[Event | Failure]) -> None:
+        """Act on the control frames in ``events``, and append the failure if there is one.
+
+        For an adapter that calls ``decoder.feed`` itself once we are OPEN, and this when ``decoder.has_control``.
+        """
         may_send = self.ready_state is ReadyState.OPEN
         for event in events:
             if type(event) is Ping and may_send:
@@ -148,9 +146,9 @@ class Connection:
         if self.ready_state is not ReadyState.OPEN:
             return
         if isinstance(ending, Close):
-            self._send_close(Close(ending.code))
+            self._start_closing(Close(ending.code))
         elif isinstance(ending, Failure):
-            self._send_close(Close(ending.code, ending.reason))
+            self._start_closing(Close(ending.code, ending.reason))
 
     def receive_eof(self) -> None:
         """Note that TCP is closed: nothing more can be received or sent."""
@@ -192,21 +190,18 @@ class Connection:
         if self.ready_state is ReadyState.CONNECTING:
             raise InvalidState("cannot close before the opening handshake is done")
         # Checked in every state, so that a wrong code is not found only when timing is bad.
-        frame = self.encoder.close(code, reason)
+        self.encoder.close(code, reason)
         if self.ready_state is ReadyState.OPEN:
             self.ending = None
-            self._start_closing(frame, Close(code if code is not None else 1005, reason))
+            self._start_closing(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
 
     def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7): as ``close``, and the peer's Close is not waited for."""
         self.close(code, reason)
         self._failed = True
 
-    def _send_close(self, close: Close) -> None:
-        self._start_closing(self.encoder.close(close.code, close.reason), close)
-
-    def _start_closing(self, frame: bytes, close: Close) -> None:
-        self._to_send.append(frame)
+    def _start_closing(self, close: Close) -> None:
+        self._to_send.append(self.encoder.close(close.code, close.reason))
         self.close_sent = close
         if self.peer_closed_first is None:
             self.peer_closed_first = False
@@ -230,6 +225,15 @@ class Connection:
     def failure(self) -> Failure | None:
         """None, or what the peer did wrong."""
         return self.decoder.failure
+
+    @property
+    def receiving_done(self) -> bool:
+        """True when no event will come any more: after the peer's Close, its fault, or the end of TCP."""
+        return (
+            self.close_received is not None
+            or self.decoder.failure is not None
+            or self.ready_state is ReadyState.CLOSED
+        )
 
     @property
     def closing_done(self) -> bool:

@@ -14,7 +14,7 @@ import ssl as ssl_module
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..codec import Role
 from ..connection import Connection as Protocol
@@ -24,6 +24,9 @@ from ..handshake import USER_AGENT, ClientHandshake
 from ..headers import Headers
 from ..uri import WebSocketURI, parse_uri
 from .connection import Connection, Logger
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
 
@@ -45,15 +48,14 @@ class ClientConnection(Connection):
         self.request = handshake.request
         self.transport.write(handshake.data_to_send())
 
-    def _handshake_received(self, data: bytes) -> None:
-        events = self.protocol.receive_data(data)
+    def _handshake_received(self, data: Buffer) -> None:
+        self.protocol.receive_data(data)
         handshake = self.protocol.handshake
         assert isinstance(handshake, ClientHandshake)
         if handshake.done and not self._handshake_done.done():
-            self.response = handshake.response
             self._handshake_done.set_result(None)
-            if self.protocol.ready_state is ReadyState.OPEN:
-                self._opened(events)
+            if handshake.error is None:
+                self._opened(self.protocol.open())
 
     async def handshake(self) -> None:
         """Wait for the opening handshake to end; raise what is wrong with it."""
@@ -135,8 +137,8 @@ class connect:
         ping_timeout: float | None = 20,
         close_timeout: float | None = 10,
         reconnect_delays: Callable[[], Iterable[float]] = backoff,
-        max_size: int | None | tuple[int | None, int | None] = 2**20,
-        max_queue: int | None | tuple[int | None, int | None] = 16,
+        max_size: int | tuple[int | None, int | None] | None = 2**20,
+        max_queue: int | tuple[int | None, int | None] | None = 16,
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
         create_connection: type[ClientConnection] | None = None,
@@ -310,7 +312,7 @@ def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any)
     return connect(uri, path=path, **kwargs)
 
 
-def size_limits(max_size: int | None | tuple[int | None, int | None]) -> tuple[int | None, int | None]:
+def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[int | None, int | None]:
     """The limits of a message and of a frame, in bytes, that ``max_size`` stands for."""
     return max_size if isinstance(max_size, tuple) else (max_size, None)
 

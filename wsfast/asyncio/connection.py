@@ -31,7 +31,9 @@ from ..handshake import Request, Response
 from .pings import PendingPings
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
+    from typing import Self
+
+    from typing_extensions import Buffer
 
 __all__ = ["Connection", "Data", "broadcast"]
 
@@ -44,7 +46,7 @@ _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState
 _MAX_BATCH_SIZE = 65_536
 
 
-def queue_limits(max_queue: int | None | tuple[int | None, int | None]) -> tuple[int | None, int]:
+def queue_limits(max_queue: int | tuple[int | None, int | None] | None) -> tuple[int | None, int]:
     """The number of queued messages above which reading pauses, and the one at which it goes on."""
     high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
     if high is None:
@@ -71,9 +73,12 @@ class Connection(asyncio.Protocol):
         "_close_timeout",
         "_close_timer",
         "_closed",
+        "_connecting",
         "_decoder",
         "_drained",
         "_encode",
+        "_ending",
+        "_feed",
         "_flush_scheduled",
         "_fragmenting",
         "_handshake_done",
@@ -107,7 +112,7 @@ class Connection(asyncio.Protocol):
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
         close_timeout: float | None = 10,
-        max_queue: int | None | tuple[int | None, int | None] = 16,
+        max_queue: int | tuple[int | None, int | None] | None = 16,
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
     ) -> None:
@@ -125,7 +130,10 @@ class Connection(asyncio.Protocol):
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
 
         self._loop = asyncio.get_running_loop()
+        self._connecting = protocol.ready_state is _CONNECTING
+        self._ending = False  # the peer's Close, its fault, or the end of TCP was seen
         self._decoder = protocol.decoder
+        self._feed = protocol.decoder.feed
         self._encode = protocol.encoder.message
         self._pings = PendingPings()
         self._messages: deque[Data] = deque()
@@ -242,16 +250,13 @@ class Connection(asyncio.Protocol):
     def _next_chunk(self) -> Awaitable[None]:
         """Get ready to wait: what is returned is done when there is something new, or raises."""
         # A plain function that returns a future: a coroutine of its own would cost every wait 0.3 us.
-        if self.protocol.ending is not None:
-            self._answer()  # all before it was taken: it is its turn
         if self._batch:
             self._flush()
-        if (
-            self.protocol.ready_state is _CLOSED
-            or self.protocol.close_received is not None
-            or self._decoder.failure is not None
-        ):
-            return self._raise_closed()
+        if self._ending:
+            if self.protocol.ending is not None:
+                self._answer()  # all before it was taken: it is its turn
+            if self.protocol.receiving_done:
+                return self._raise_closed()
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another task is already waiting in recv()")
         self._waiter = self._loop.create_future()
@@ -271,47 +276,54 @@ class Connection(asyncio.Protocol):
         exception.__cause__ = self._lost_exception
         return exception
 
-    def data_received(self, data: bytes) -> None:
-        if self.protocol.ready_state is _CONNECTING:
+    def data_received(self, data: Buffer) -> None:
+        if self._connecting:
             self._handshake_received(data)
-        else:
-            self._receive(self.protocol.receive_data(data))
-
-    def _receive(self, events: list[Event | Failure]) -> None:
-        """Queue the messages, act on what ends the connection, send the Pongs that are owed."""
-        if self._decoder.has_control:
-            events = self._receive_control(events)
-        if not events:
-            if self.protocol.ending is not None and not self._messages:
-                self._answer()
             return
-        messages = self._messages
-        high = self._high
-        if self.protocol.ready_state is not _OPEN and high is not None and len(messages) >= high:
-            return  # we sent Close; reading never pauses then, and memory has a bound
-        messages.extend(cast("list[Data]", events))
-        if self._waiter is not None:
-            # The task that waits takes all of it before the next chunk comes: pausing and resuming
-            # would be two system calls for each chunk of more than max_queue messages.
-            self._wake()
-        elif high is not None and len(messages) > high and self.protocol.ready_state is _OPEN:
-            self._pause_reading()
+        # Once we are OPEN straight to the decoder: Connection.receive_data between would be 0.1 us a chunk.
+        events = self._feed(data)
+        if self._decoder.has_control:
+            self._receive_control(cast("list[Event | Failure]", events))
+        else:
+            self._queue(cast("list[Data]", events))
 
-    def _receive_control(self, events: list[Event | Failure]) -> list[Event | Failure]:
-        messages: list[Event | Failure] = []
+    def _queue(self, messages: list[Data]) -> None:
+        """Queue messages, and wake the task that waits for one."""
+        queue = self._messages
+        queue.extend(messages)
+        waiter = self._waiter
+        if waiter is not None and messages:
+            # This task takes all of it before the next chunk comes: to pause reading now and to resume it
+            # then would be two system calls for each chunk of more than max_queue messages.
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        elif self._high is not None and len(queue) > self._high:
+            if self.protocol.ready_state is _OPEN:
+                self._pause_reading()
+            else:  # we sent Close; reading goes on then, so that the peer's is found, and memory has a bound
+                while len(queue) > self._high:
+                    queue.pop()
+
+    def _receive_control(self, events: list[Event | Failure]) -> None:
+        """Take events with control frames among them: queue the messages, then act on the rest."""
+        self.protocol.receive_control(events)
         for event in events:
-            if isinstance(event, str | bytes):
-                messages.append(event)
-            elif type(event) is Pong:
+            if type(event) is Pong:
                 self._pings.acknowledge(event.payload, self._loop.time())
         self._send_owed()
+        self._queue([event for event in events if isinstance(event, str | bytes)])
         if self.protocol.ending is not None:
-            # From here on nothing that is received matters but the end of the stream.
-            self._resume_reading()
-            self._start_close_timer(self._answer)
-        elif self.protocol.ready_state is not _OPEN:
+            self._ending = True
+            self._resume_reading()  # what is left to find is the end of the stream
+            if self._messages:
+                self._start_close_timer(self._answer)
+            else:
+                self._answer()
+        elif self.protocol.receiving_done:
+            self._ending = True
+            self._wake()
             self._close_transport_if_done()
-        return messages
 
     def _answer(self) -> None:
         """Let the peer's Close, or its fault, take effect."""
@@ -499,9 +511,7 @@ class Connection(asyncio.Protocol):
             return
         answered = self._send_ping()
         if self._ping_timeout is not None:
-            self._keepalive_timer = self._loop.call_later(
-                self._ping_timeout, self._check_keepalive, answered
-            )
+            self._keepalive_timer = self._loop.call_later(self._ping_timeout, self._check_keepalive, answered)
             answered.add_done_callback(self._keepalive_answered)
         else:
             self._start_keepalive()
@@ -516,9 +526,7 @@ class Connection(asyncio.Protocol):
             return
         if self._reading_paused and self._ping_timeout is not None:
             # It is us who do not read: the Pong may well be there.
-            self._keepalive_timer = self._loop.call_later(
-                self._ping_timeout, self._check_keepalive, answered
-            )
+            self._keepalive_timer = self._loop.call_later(self._ping_timeout, self._check_keepalive, answered)
             return
         self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
@@ -598,13 +606,15 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _handshake_received(self, data: bytes) -> None:
+    def _handshake_received(self, data: Buffer) -> None:
         raise NotImplementedError
 
-    def _opened(self, events: list[Event | Failure]) -> None:
-        """Begin to work as an open connection; ``events`` are what came right behind the handshake."""
+    def _opened(self, trailing_data: bytes) -> None:
+        """Begin to work as an open connection; the data is what came right behind the handshake."""
+        self._connecting = False
         self._start_keepalive()
-        self._receive(events)
+        if trailing_data:
+            self.data_received(trailing_data)
 
     def eof_received(self) -> bool:
         self._peer_sent_eof = True
@@ -618,6 +628,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost_exception = exc
+        self._ending = True
         self.protocol.receive_eof()
         self._batch.clear()
         self._cancel_close_timer()

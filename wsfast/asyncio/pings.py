@@ -20,7 +20,9 @@ class PendingPings:
         """Round-trip time of the last Ping that was answered, in seconds; 0 before the first."""
         self._pending: dict[bytes, tuple[asyncio.Future[float], float]] = {}
 
-    def add(self, payload: bytes | None, loop: asyncio.AbstractEventLoop) -> tuple[bytes, asyncio.Future[float]]:
+    def add(
+        self, payload: bytes | None, loop: asyncio.AbstractEventLoop
+    ) -> tuple[bytes, asyncio.Future[float]]:
         """Note a Ping that is about to be sent; None chooses a payload that is not pending.
 
         Returns the payload and the future of the latency in seconds.

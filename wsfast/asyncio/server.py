@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from ..codec import CloseCode, Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
-from ..exceptions import ConnectionClosed, InvalidHandshake
+from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, Request, Response, ServerHandshake
 from .client import require_no_compression, size_limits
 from .connection import Connection, Logger
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
+
+    from typing_extensions import Buffer
 
 __all__ = ["Server", "ServerConnection", "serve", "unix_serve"]
 
@@ -59,7 +61,7 @@ class ServerConnection(Connection):
         super().connection_made(transport)
         self.server._start(self)
 
-    def _handshake_received(self, data: bytes) -> None:
+    def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         handshake = self._handshake
         if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
@@ -75,7 +77,7 @@ class ServerConnection(Connection):
         if self.transport.is_closing():
             return
         handshake = self._handshake
-        response: Response | None = handshake.error_response
+        response: Response | None = handshake.response_due
         self.request = request = handshake.request
         if request is not None and response is None:
             response = await self._decide(request, process_request)
@@ -290,8 +292,8 @@ def serve(
     ping_interval: float | None = 20,
     ping_timeout: float | None = 20,
     close_timeout: float | None = 10,
-    max_size: int | None | tuple[int | None, int | None] = 2**20,
-    max_queue: int | None | tuple[int | None, int | None] = 16,
+    max_size: int | tuple[int | None, int | None] | None = 2**20,
+    max_queue: int | tuple[int | None, int | None] | None = 16,
     write_limit: int | tuple[int, int | None] = 2**15,
     logger: Logger | None = None,
     create_connection: type[ServerConnection] | None = None,
