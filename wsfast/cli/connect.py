@@ -1,0 +1,270 @@
+"""``wsfast connect``: a client for the terminal, and for scripts.
+
+On a terminal lines are edited, and what arrives is written above the line that is being typed. In a pipe
+only messages go to standard output, and the end of the input is not the end of the connection: replies are
+on their way (``--wait``).
+
+Input is read by a thread, since neither Windows nor a regular file tells the event loop when there is some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import os
+import re
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..asyncio.client import ClientConnection, connect
+from ..codec import CloseCode, Event, Failure, Ping
+from ..exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+)
+from ..uri import WebSocketURI, parse_uri
+from . import FAILURE, OK, USAGE, CommandError
+from .consoles import Console, Message, Pipe, Terminal
+
+__all__ = ["run"]
+
+CLOSE_TIMEOUT: Final = 3.0  # Seconds that the peer has for the closing handshake.
+QUIET_SECONDS: Final = 2.0  # How long to wait for the next missing reply, unless told.
+
+_BATCHES_AHEAD: Final = 4  # Of input that was read but not sent.
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        uri = parse_uri(arguments.url)
+    except InvalidURI as error:
+        raise CommandError(str(error), USAGE) from None
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    console: Console = Terminal() if interactive else Pipe()
+    try:
+        return asyncio.run(_converse(arguments, uri, console))
+    finally:
+        console.close()
+
+
+async def _converse(arguments: argparse.Namespace, uri: WebSocketURI, console: Console) -> int:
+    connection = await _connect(arguments, uri)
+    connection.on_ping = lambda payload: console.status(_ping_note(payload))
+    console.opened(f"connected to {_shown(uri)}{_subprotocol_note(connection.subprotocol)}")
+    conversation = Conversation(connection, console, arguments.binary, arguments.wait)
+    receiving = asyncio.create_task(conversation.receive())
+    sending = asyncio.create_task(conversation.send())
+    try:
+        await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
+        await connection.close()
+        closed = await receiving
+    except asyncio.CancelledError:  # Ctrl-C
+        await connection.close(CloseCode.GOING_AWAY)
+        console.ended("closed")
+        raise
+    console.ended(_closing_note(closed))
+    if not sending.cancelled() and (problem := sending.exception()) is not None:
+        raise problem
+    if conversation.n_unsent:
+        raise CommandError(
+            f"the server closed the connection; lines that were not sent: {conversation.n_unsent}"
+        )
+    return FAILURE if isinstance(closed, ConnectionClosedError) else OK
+
+
+async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _ReportingConnection:
+    options: dict[str, Any] = {}
+    if uri.secure and arguments.insecure:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        options["ssl"] = context
+    try:
+        connection = await connect(
+            arguments.url,
+            origin=arguments.origin,
+            subprotocols=arguments.subprotocol or None,
+            additional_headers=arguments.header,
+            max_size=arguments.max_size,
+            close_timeout=CLOSE_TIMEOUT,
+            create_connection=_ReportingConnection,
+            **options,
+        )
+    except (OSError, InvalidHandshake) as error:
+        raise CommandError(_connect_problem(error, uri)) from None
+    except ValueError as error:  # A header or a subprotocol that cannot be written.
+        raise CommandError(str(error), USAGE) from None
+    assert isinstance(connection, _ReportingConnection)
+    return connection
+
+
+class _ReportingConnection(ClientConnection):
+    """A connection that tells of the Pings it answers."""
+
+    on_ping: Callable[[bytes], None] | None = None
+
+    def _receive_control(self, events: list[Event | Failure]) -> None:
+        super()._receive_control(events)
+        if self.on_ping is not None:
+            for event in events:
+                if isinstance(event, Ping):
+                    self.on_ping(event.payload)
+
+
+class Conversation:
+    """Lines go out, messages come in, until one side has had enough."""
+
+    def __init__(
+        self, connection: ClientConnection, console: Console, binary: bool, wait: float | None
+    ) -> None:
+        self.n_unsent = 0
+        """Lines that were read but not sent, as the connection was closed."""
+        self._connection = connection
+        self._console = console
+        self._binary = binary
+        self._wait = wait
+        self._n_sent = 0
+        self._n_received = 0
+        self._news = asyncio.Event()
+
+    async def receive(self) -> ConnectionClosed:
+        """Show messages until the connection is closed, and return how it was."""
+        try:
+            while True:
+                self._console.message(await self._connection.recv())
+                self._n_received += 1
+                self._news.set()
+        except ConnectionClosed as closed:
+            return closed
+
+    async def send(self) -> None:
+        """Send lines until the input ends; then give the replies their time."""
+        reader = _InputReader(self._console)
+        while (lines := await reader.next_batch()) is not None:
+            for position, line in enumerate(lines):
+                try:
+                    await self._connection.send(self._as_message(line))
+                except ConnectionClosed:
+                    self.n_unsent = len(lines) - position
+                    return
+                self._n_sent += 1
+        if self._console.interactive:
+            return
+        patience = QUIET_SECONDS if self._wait is None else self._wait
+        while self._wait is not None or self._n_received < self._n_sent:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(patience if patience < float("inf") else None):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    def _as_message(self, line: Message) -> Message:
+        if self._binary:
+            return line.encode(errors="surrogateescape") if isinstance(line, str) else line
+        try:
+            if isinstance(line, bytes):
+                return line.removesuffix(b"\r").decode()
+            line.encode()
+        except UnicodeError:
+            raise CommandError(
+                f"line {self._n_sent + 1} of the input is not UTF-8, which text has to be; "
+                "--binary sends it as it is"
+            ) from None
+        return line
+
+
+class _InputReader:
+    """Reads the console in a thread; at most a few batches ahead of what was sent."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._loop = asyncio.get_running_loop()
+        self._batches: asyncio.Queue[Sequence[Message] | None] = asyncio.Queue()
+        self._permits = threading.Semaphore(_BATCHES_AHEAD)
+        # A daemon: nothing can interrupt a thread that waits for input, and nobody waits for it at exit.
+        threading.Thread(target=self._read, daemon=True).start()
+
+    async def next_batch(self) -> Sequence[Message] | None:
+        """Return the next lines, or None at the end of the input."""
+        batch = await self._batches.get()
+        self._permits.release()
+        return batch
+
+    def _read(self) -> None:
+        batch: Sequence[Message] | None = ()
+        while batch is not None:
+            self._permits.acquire()
+            batch = self._console.read()
+            try:
+                self._loop.call_soon_threadsafe(self._batches.put_nowait, batch)
+            except RuntimeError:  # The loop is closed: it is over.
+                return
+
+
+def _shown(uri: WebSocketURI) -> str:
+    # Without a password, which is not for terminals and logs.
+    return f"{'wss' if uri.secure else 'ws'}://{uri.host_header}{uri.resource_name}"
+
+
+def _subprotocol_note(subprotocol: str | None) -> str:
+    return f" (subprotocol {subprotocol})" if subprotocol else ""
+
+
+def _ping_note(payload: bytes) -> str:
+    return "ping from the server" + (f" ({payload.hex(' ')})" if payload else "")
+
+
+def _closing_note(closed: ConnectionClosed) -> str:
+    """Say how the connection ended: by whom, with which code and reason."""
+    close = closed.rcvd
+    if close is None:
+        if closed.sent is None:
+            return "the connection was lost without a closing handshake (1006)"
+        return f"the connection failed: {closed}"
+    by = " by the server" if closed.rcvd_then_sent is not False else ""
+    try:
+        name = f" ({CloseCode(close.code).name.lower().replace('_', ' ')})"
+    except ValueError:
+        name = ""
+    return f"closed{by}: {close.code:d}{name} {close.reason}".rstrip()
+
+
+def _connect_problem(error: Exception, uri: WebSocketURI) -> str:
+    """Return the one line that says why there is no connection, and what to do."""
+    where = _shown(uri)
+    if isinstance(error, InvalidHandshake):
+        text = str(error)
+        if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
+            text += "; --origin and --header say more about you"
+    elif isinstance(error, ssl.SSLCertVerificationError):
+        text = (
+            f"the certificate of {where} is not trusted ({error.verify_message}); --insecure skips the check"
+        )
+    elif isinstance(error, ssl.SSLError):
+        text = f"no TLS connection to {where} ({error.reason}); is it a ws:// server?"
+    else:
+        assert isinstance(error, OSError)
+        text = f"cannot connect to {where}: {_reason(error)}"
+    return " ".join(text.split())
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "unknown host name; is it spelled right?"
+    # asyncio may have tried several addresses, and then joins the texts of their errors.
+    codes = {int(code) for code in re.findall(r"\[Errno (\d+)\]", str(error))}
+    if error.errno is not None:
+        codes = {error.errno}
+    if codes == {errno.ECONNREFUSED}:
+        return "nothing listens there; is the server running, and is the port right?"
+    return ", ".join(os.strerror(code).lower() for code in sorted(codes)) or str(error)
