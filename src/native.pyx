@@ -198,6 +198,46 @@ cdef class _Decoder:
     def __dealloc__(self):
         Py_XDECREF(self.collected)
 
+    @cython.critical_section
+    def feed(self, chunk):
+        cdef Py_buffer source
+        PyObject_GetBuffer(chunk, &source, PyBUF_SIMPLE)
+        try:
+            return self.decode(<const uint8_t*>source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
+
+    cdef list decode(self, const uint8_t* data, Py_ssize_t size):
+        cdef list events = []
+        cdef Py_ssize_t pos = 0, n_payload
+        self.has_control = False
+        while not self.finished:
+            if not self.in_frame:
+                if pos == size:
+                    break
+                pos += self.start_frame(data + pos, size - pos)
+                if not self.in_frame:
+                    break
+            n_payload = size - pos
+            if self.n_missing <= <uint64_t>n_payload:
+                n_payload = <Py_ssize_t>self.n_missing
+            elif n_payload == 0:
+                break
+            if self.header.first & 0x08:
+                self.take_control(data + pos, n_payload, events)
+            else:
+                self.take_payload(data + pos, n_payload, events)
+            pos += n_payload
+        return events
+
+    cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
+        """Take what is there of a data frame's payload: all that is missing, or the rest of the chunk."""
+        raise NotImplementedError
+
+    cdef int end_control(self, int opcode, bytes payload, list events) except -1:
+        """Make the event of a control frame that is complete."""
+        raise NotImplementedError
+
     cdef int set_role(self, object role) except -1:
         self.role = Role(role)
         self.rules.masked = 0x80 if self.role is Role.SERVER else 0
@@ -286,20 +326,28 @@ cdef class _Decoder:
         Py_XDECREF(whole)
         return result
 
-    cdef Py_ssize_t take_control(self, const uint8_t* data, Py_ssize_t size) noexcept:
-        """Collect the payload of a control frame. Returns the bytes used; `in_frame` tells if more is to come."""
-        cdef Py_ssize_t n_taken = min(<Py_ssize_t>self.n_missing, size)
-        self.masking_key = wsfast_mask(self.control + self.control_size, data, n_taken, self.masking_key)
-        self.control_size += n_taken
-        self.n_missing -= n_taken
+    cdef int take_control(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
+        cdef bytes payload
+        self.masking_key = wsfast_mask(self.control + self.control_size, data, size, self.masking_key)
+        self.control_size += size
+        self.n_missing -= size
         if self.n_missing == 0:
             self.in_frame = False
-        return n_taken
+            payload = PyBytes_FromStringAndSize(<char*>self.control, self.control_size)
+            self.control_size = 0
+            self.has_control = True
+            self.end_control(self.header.first & 0x0F, payload, events)
+        return 0
 
-    cdef bytes take_control_payload(self):
-        cdef bytes payload = PyBytes_FromStringAndSize(<char*>self.control, self.control_size)
-        self.control_size = 0
-        return payload
+    cdef object end_close(self, bytes payload):
+        """The Close event, or None when its body is a fault; in either case what follows is ignored."""
+        event = parse_close(payload)
+        if type(event) is Failure:
+            self.fail(event)
+            return None
+        self.finished = True
+        self.drop()
+        return event
 
 
 cdef class MessageDecoder(_Decoder):
@@ -317,78 +365,39 @@ cdef class MessageDecoder(_Decoder):
         self.max_frame_size = max_frame_size
         self.max_fragments = max_fragments
 
-    @cython.critical_section
-    def feed(self, chunk):
-        cdef Py_buffer source
-        PyObject_GetBuffer(chunk, &source, PyBUF_SIMPLE)
-        try:
-            return self.decode(<const uint8_t*>source.buf, source.len)
-        finally:
-            PyBuffer_Release(&source)
+    cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
+        cdef object message
+        if (
+            self.header.first & 0x80 and <uint64_t>size == self.header.payload_length
+            and self.rules.n_fragments == 1
+        ):
+            message = self.whole_message(payload, size)
+            self.in_frame = False
+            self.end_message()
+            if message is None:
+                self.fail(faults.TEXT_NOT_UTF8)  # 8.1
+        else:
+            message = self.piece_of_message(payload, size)
+        if message is not None:
+            events.append(message)
+        return 0
 
-    cdef list decode(self, const uint8_t* data, Py_ssize_t size):
-        cdef list events = []
-        cdef Py_ssize_t pos = 0, n_payload
+    cdef int end_control(self, int opcode, bytes payload, list events) except -1:
         cdef object event
-        self.has_control = False
-        while not self.finished:
-            if not self.in_frame:
-                if pos == size:
-                    break
-                pos += self.start_frame(data + pos, size - pos)
-                if not self.in_frame:
-                    break
-            if self.header.first & 0x08:
-                pos += self.take_control(data + pos, size - pos)
-                if self.in_frame:
-                    break
-                self.end_control(events)
-                continue
-            n_payload = size - pos
-            if self.n_missing <= <uint64_t>n_payload:
-                n_payload = <Py_ssize_t>self.n_missing
-            elif n_payload == 0:
-                break
-            if (
-                self.header.first & 0x80 and <uint64_t>n_payload == self.header.payload_length
-                and self.rules.n_fragments == 1
-            ):
-                event = self.whole_message(data + pos, n_payload)
-                self.in_frame = False
-                self.end_message()
-                if event is None:
-                    self.fail(faults.TEXT_NOT_UTF8)
-                else:
-                    events.append(event)
-            else:
-                event = self.piece_of_message(data + pos, n_payload)
-                if event is not None:
-                    events.append(event)
-            pos += n_payload
-        return events
+        if opcode == WSFAST_PING:
+            event = Ping(payload)
+        elif opcode == WSFAST_PONG:
+            event = Pong(payload)
+        else:
+            event = self.end_close(payload)
+        if event is not None:
+            events.append(event)
+        return 0
 
     cdef inline void end_message(self) noexcept:
         self.rules.message = WSFAST_NO_MESSAGE
         self.rules.message_size = 0
         self.rules.n_fragments = 0
-
-    cdef int end_control(self, list events) except -1:
-        cdef int opcode = self.header.first & 0x0F
-        cdef bytes payload = self.take_control_payload()
-        self.has_control = True
-        if opcode == WSFAST_PING:
-            events.append(Ping(payload))
-        elif opcode == WSFAST_PONG:
-            events.append(Pong(payload))
-        else:
-            event = parse_close(payload)
-            if type(event) is Failure:
-                self.fail(event)
-            else:
-                self.finished = True
-                self.drop()
-                events.append(event)
-        return 0
 
     cdef inline object whole_message(self, const uint8_t* payload, Py_ssize_t size):
         """The message of one frame that lies whole in the chunk, or None for text that is not UTF-8."""
@@ -460,61 +469,23 @@ cdef class FrameDecoder(_Decoder):
         self.partial = bool(partial)
         self.allowed_rsv = allowed_rsv
 
-    @cython.critical_section
-    def feed(self, chunk):
-        cdef Py_buffer source
-        PyObject_GetBuffer(chunk, &source, PyBUF_SIMPLE)
-        try:
-            return self.decode(<const uint8_t*>source.buf, source.len)
-        finally:
-            PyBuffer_Release(&source)
+    cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
+        cdef uint64_t offset = self.header.payload_length - self.n_missing if self.partial else 0
+        self.collect(payload, size)
+        self.n_missing -= size
+        if self.n_missing == 0:
+            self.in_frame = False
+            if self.header.first & 0x80:
+                self.rules.message = WSFAST_NO_MESSAGE
+                self.rules.n_fragments = 0
+        elif not self.partial:
+            return 0
+        events.append(self.frame(self.take_collected(), offset, not self.in_frame))
+        return 0
 
-    cdef list decode(self, const uint8_t* data, Py_ssize_t size):
-        cdef list frames = []
-        cdef Py_ssize_t pos = 0, n_payload
-        cdef uint64_t offset
-        while not self.finished:
-            if not self.in_frame:
-                if pos == size:
-                    break
-                pos += self.start_frame(data + pos, size - pos)
-                if not self.in_frame:
-                    break
-            if self.header.first & 0x08:
-                pos += self.take_control(data + pos, size - pos)
-                if self.in_frame:
-                    break
-                self.end_control(frames)
-                continue
-            n_payload = size - pos
-            if self.n_missing <= <uint64_t>n_payload:
-                n_payload = <Py_ssize_t>self.n_missing
-            elif n_payload == 0:
-                break
-            offset = self.header.payload_length - self.n_missing
-            self.collect(data + pos, n_payload)
-            pos += n_payload
-            self.n_missing -= n_payload
-            if self.n_missing == 0:
-                self.in_frame = False
-                if self.header.first & 0x80:
-                    self.rules.message = WSFAST_NO_MESSAGE
-                    self.rules.n_fragments = 0
-                frames.append(self.frame(self.take_collected(), offset if self.partial else 0, True))
-            elif self.partial:
-                frames.append(self.frame(self.take_collected(), offset, False))
-        return frames
-
-    cdef int end_control(self, list frames) except -1:
-        cdef bytes payload = self.take_control_payload()
-        if self.header.first & 0x0F == WSFAST_CLOSE:
-            event = parse_close(payload)
-            if type(event) is Failure:
-                self.fail(event)
-                return 0
-            self.finished = True
-            self.drop()
-        frames.append(self.frame(payload, 0, True))
+    cdef int end_control(self, int opcode, bytes payload, list events) except -1:
+        if opcode != WSFAST_CLOSE or self.end_close(payload) is not None:
+            events.append(self.frame(payload, 0, True))
         return 0
 
     cdef object frame(self, bytes payload, uint64_t offset, bint finished):

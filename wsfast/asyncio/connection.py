@@ -28,6 +28,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
 from ..handshake import Request, Response
+from .buffered import BufferedReceiver, wants_buffer
 from .pings import PendingPings
 
 if TYPE_CHECKING:
@@ -600,6 +601,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(*self._write_limit)
+        if wants_buffer(transport):
+            self.transport.set_protocol(BufferedReceiver(self, self._loop))
         connected = self.transport.get_extra_info("socket")
         if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
             # asyncio does not for sockets made with protocol number 0; small frames would wait for an ACK.
