@@ -13,7 +13,7 @@ closing handshake is this table; what is done about TCP is the adapter's (it rea
 
 Two rules. What ends the connection stands in line: a Close or a Failure is the last event, behind the messages
 that came before it, and it takes effect with ``answer()``, so that those messages can still be answered
-(RFC 6455 5.5.1 allows the delay). And every Ping is answered at once, by one Pong, while we may send.
+(RFC 6455 5.5.1 allows the delay). And Pings are answered at once, each by one Pong, while we may send.
 
 This module knows no event loop, no socket and no HTTP beyond the handshake object that it is given.
 """
@@ -21,6 +21,7 @@ This module knows no event loop, no socket and no HTTP beyond the handshake obje
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -36,6 +37,9 @@ __all__ = ["Connection", "ReadyState"]
 
 # 7.4.1: the codes of an orderly end; 1005 is an empty Close frame.
 _ORDERLY = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED})
+
+# Pings that wait for their Pong at most, before the oldest goes unanswered.
+MAX_PONGS = 64
 
 Ending: TypeAlias = Close | Failure
 
@@ -87,6 +91,9 @@ class Connection:
         self.ending: Ending | None = None
         """The peer's Close or fault that was returned as an event and not answered yet."""
         self._failed = False
+        # Payloads of Pings to answer. 5.5.3 lets us answer the most recent ones only, so that a peer that sends
+        # Pings and reads nothing cannot fill our memory.
+        self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
         self._to_send: list[bytes] = []
 
     # Receiving
@@ -124,7 +131,7 @@ class Connection:
         may_send = self.ready_state is ReadyState.OPEN
         for event in events:
             if type(event) is Ping and may_send:
-                self._to_send.append(self.encoder.pong(event.payload))  # 5.5.2, 5.5.3
+                self._pongs.append(event.payload)  # 5.5.2, 5.5.3
             elif type(event) is Close:
                 self.close_received = self.ending = event
                 if self.peer_closed_first is None:
@@ -157,6 +164,7 @@ class Connection:
             self.handshake.receive_eof()
         self.ready_state = ReadyState.CLOSED
         self.ending = None
+        self._pongs.clear()
         self._to_send.clear()
 
     # Sending
@@ -209,6 +217,9 @@ class Connection:
 
     def data_to_send(self) -> bytes:
         """Return the bytes that are owed to the peer, once."""
+        if self._pongs:
+            self._to_send[:0] = [self.encoder.pong(payload) for payload in self._pongs]
+            self._pongs.clear()
         if not self._to_send:
             return b""
         data = self._to_send[0] if len(self._to_send) == 1 else b"".join(self._to_send)

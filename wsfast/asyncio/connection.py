@@ -310,9 +310,10 @@ class Connection(asyncio.Protocol):
         """Take events with control frames among them: queue the messages, then act on the rest."""
         self.protocol.receive_control(events)
         for event in events:
-            if type(event) is Pong:
-                self._pings.acknowledge(event.payload, self._loop.time())
-        self._send_owed()
+            if not isinstance(event, str | bytes):
+                self.control_received(event)
+        if self._drained is None:
+            self._send_owed()  # else resume_writing() does: Pongs do not pile up behind a peer that does not read
         self._queue([event for event in events if isinstance(event, str | bytes)])
         if self.protocol.ending is not None:
             self._ending = True
@@ -325,6 +326,14 @@ class Connection(asyncio.Protocol):
             self._ending = True
             self._wake()
             self._close_transport_if_done()
+
+    def control_received(self, event: Event | Failure) -> None:
+        """Called for each Ping, Pong, Close and Failure as it comes; for subclasses that want to know.
+
+        Pings are answered, and a Close or Failure takes effect, without this.
+        """
+        if type(event) is Pong:
+            self._pings.acknowledge(event.payload, self._loop.time())
 
     def _answer(self) -> None:
         """Let the peer's Close, or its fault, take effect."""
@@ -464,6 +473,8 @@ class Connection(asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+        if self.protocol.ready_state is _OPEN:
+            self._send_owed()
 
     async def _drain(self) -> None:
         while self._drained is not None:
@@ -563,13 +574,16 @@ class Connection(asyncio.Protocol):
         self._close_transport_if_done()
 
     def _close_transport_if_done(self) -> None:
-        """Close our half of TCP when it is our turn (7.1.1); the rest follows when the peer closes its own.
+        if self.protocol.wants_transport_closed and not self.transport.is_closing():
+            self._close_transport()
 
-        Closing both halves at once could make the kernel drop our Close frame, when there are bytes of the
-        peer's that we have not read.
+    def _close_transport(self) -> None:
+        """Close our half of TCP; the rest follows when the peer closes its own, or at a time limit.
+
+        Closing both halves at once could make the kernel drop what we sent last, such as our Close frame, when
+        there are bytes of the peer's that we have not read.
         """
-        if not self.protocol.wants_transport_closed or self.transport.is_closing():
-            return
+        self._start_close_timer(self.transport.abort)
         if self._peer_sent_eof or not self.transport.can_write_eof():
             self.transport.close()
         else:

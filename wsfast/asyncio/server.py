@@ -53,6 +53,11 @@ class ServerConnection(Connection):
     def _handshake(self) -> ServerHandshake:
         return cast("ServerHandshake", self.protocol.handshake)
 
+    @property
+    def is_accepted(self) -> bool:
+        """True when the opening handshake opened the connection, though it may be closed by now."""
+        return self._handshake.accepted
+
     def respond(self, status: int | http.HTTPStatus, text: str) -> Response:
         """Make a plain text HTTP response, for ``process_request`` to return instead of a handshake."""
         return self._handshake.reject(int(status), text)
@@ -99,7 +104,7 @@ class ServerConnection(Connection):
         if handshake.accepted:
             self._opened(self.protocol.open())
         else:
-            self.transport.close()
+            self._close_transport()
 
     async def _decide(self, request: Request, process_request: ProcessRequest | None) -> Response:
         if process_request is not None:
@@ -196,8 +201,6 @@ class Server:
         assert self._server is not None
         assert self._closed is not None
         self._server.close()
-        # One turn of the loop, so that connections which were just accepted are known here.
-        await asyncio.sleep(0)
         closing: list[asyncio.Task[None]] = []
         for connection, task in self._tasks.items():
             if connection.ready_state is ReadyState.CONNECTING:
@@ -214,6 +217,9 @@ class Server:
         await asyncio.shield(self._closed)
 
     def _start(self, connection: ServerConnection) -> None:
+        if self._closing is not None:  # accepted just before
+            connection.transport.abort()
+            return
         task = self.get_loop().create_task(self._run(connection))
         self._tasks[connection] = task
         task.add_done_callback(lambda _: self._tasks.pop(connection, None))
@@ -231,7 +237,7 @@ class Server:
         except Exception:
             self.logger.error("opening handshake failed", exc_info=True)
             connection.transport.abort()
-        if connection.protocol.ready_state is ReadyState.CONNECTING:
+        if not connection.is_accepted:
             await connection.wait_closed()
             return
         code = CloseCode.INTERNAL_ERROR

@@ -112,12 +112,10 @@ class _ReportingConnection(ClientConnection):
 
     on_ping: Callable[[bytes], None] | None = None
 
-    def _receive_control(self, events: list[Event | Failure]) -> None:
-        super()._receive_control(events)
-        if self.on_ping is not None:
-            for event in events:
-                if isinstance(event, Ping):
-                    self.on_ping(event.payload)
+    def control_received(self, event: Event | Failure) -> None:
+        super().control_received(event)
+        if self.on_ping is not None and isinstance(event, Ping):
+            self.on_ping(event.payload)
 
 
 class Conversation:
