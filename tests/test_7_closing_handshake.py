@@ -267,3 +267,17 @@ def test_exception_names_the_fault_and_its_section(connection: Connection, peer:
     assert isinstance(exception, ConnectionClosedError)
     assert exception.failure == Failure(1002, "reserved opcode 0x3", "5.2")
     assert "5.2" in str(exception)
+
+
+def test_unsent_pongs_are_bounded_to_the_most_recent(connection: Connection, peer: Peer) -> None:
+    """5.5.3: an endpoint may answer only the most recent Pings; ours keeps 64 of them."""
+    for n in range(1000):
+        assert connection.receive_data(peer.frame(PING, str(n))) == [Ping(str(n).encode())]
+    assert sent(connection) == [(10, str(n).encode()) for n in range(1000 - 64, 1000)]
+
+
+def test_pongs_go_out_before_close(connection: Connection, peer: Peer) -> None:
+    """5.5.1: nothing is sent after Close."""
+    connection.receive_data(peer.frame(PING, "1"))
+    connection.close()
+    assert sent(connection) == [(10, b"1"), (CLOSE, close_payload(1000))]
