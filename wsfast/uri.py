@@ -22,7 +22,7 @@ _URI = re.compile(
 )
 
 # RFC 3986 3.2: host [ ":" port ], the host a name, or an IPv6 address in brackets.
-_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 
 # Letters, digits and hyphens (RFC 1123 2.1), and the underscore that is met in private networks.
 _HOST_NAME = re.compile(r"[a-z0-9._-]+")
