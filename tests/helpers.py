@@ -270,7 +270,7 @@ def failure_position(decoder: Any, stream: bytes) -> int | None:
 # Unicode Standard, table 3-7: the well-formed UTF-8 byte sequences.
 _ANY = range(0x80, 0xC0)
 WELL_FORMED = (
-    (range(0x00, 0x80),),
+    (range(0x80),),
     (range(0xC2, 0xE0), _ANY),
     (range(0xE0, 0xE1), range(0xA0, 0xC0), _ANY),
     (range(0xE1, 0xED), _ANY, _ANY),
