@@ -124,7 +124,7 @@ cdef uint64_t limit_of(object limit, str name) except? 0:
     """A limit as the rules hold it: None is no limit, and so is more than a length can say."""
     if limit is None:
         return UINT64_MAX
-    if type(limit) is not int:
+    if not isinstance(limit, int) or isinstance(limit, bool):
         raise TypeError(f"{name} must be an int or None, not {type(limit).__name__}")
     if limit < 0:
         raise ValueError(f"{name} must not be negative, and is {limit}")
