@@ -140,6 +140,10 @@ class Demo:
                 return None
             # 10.2: a server that minds where a script comes from answers 403 to the others.
             return self._text(403, "Forbidden", "pages of other origins may not connect here; see --origin\n")
+        if request.method not in ("GET", "HEAD"):
+            response = self._text(405, "Method Not Allowed", "GET and HEAD are what there is here\n")
+            response.headers["Allow"] = "GET, HEAD"  # RFC 9110 15.5.6
+            return response
         if path in self._contents:
             return self._response(200, "OK", *self._contents[path])
         return self._text(404, "Not Found", "the page is at /, the WebSockets are at /ws/chat and /ws/echo\n")

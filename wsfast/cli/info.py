@@ -90,7 +90,7 @@ def cpu_name() -> str:
 
 def _native_problem() -> str | None:
     try:
-        from .. import native  # noqa: F401
+        import wsfast.native  # noqa: F401
     except ModuleNotFoundError:
         return "the compiled extension was not built; reinstall with a C compiler and WSFAST_BUILD=native to see why"
     except ImportError as error:
