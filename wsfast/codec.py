@@ -43,10 +43,11 @@ elif _pure:
     from . import fallback as _codec
 else:
     try:
-        from . import native as _codec
+        # Not `from . import`, which hides in an ImportError of its own that the module was not found.
+        import wsfast.native as _codec
     except ModuleNotFoundError as missing:
         # Only "it was not built" falls back; an extension that is there and broken must be heard of.
-        if missing.name != f"{__package__}.native":
+        if missing.name != "wsfast.native":
             raise
         from . import fallback as _codec
 
