@@ -16,9 +16,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The instruction set these kernels are written for, as KERNEL reports it. */
-#define WSFAST_KERNEL "swar64"
-
 #if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define WSFAST_BIG_ENDIAN 1
 #else

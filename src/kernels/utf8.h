@@ -7,7 +7,7 @@
 #ifndef WSFAST_UTF8_H
 #define WSFAST_UTF8_H
 
-#include "kernels.h"
+#include "vector.h"
 
 typedef struct {
     uint8_t n_due;      /* continuation bytes still due: 0 between characters */
@@ -19,6 +19,21 @@ static const uint64_t wsfast_non_ascii_bits = UINT64_C(0x8080808080808080);
 /* 1 when every byte is below 0x80. */
 static inline int wsfast_is_ascii(const uint8_t *data, size_t size)
 {
+#if WSFAST_VECTOR
+    if (size >= 16) {
+        /* The last vector may overlap the ones before it: to look twice is harmless. */
+        wsfast_vector seen = wsfast_load(data + size - 16);
+        size_t pos = 0;
+        for (; pos + 64 < size; pos += 64) {
+            seen = wsfast_or(seen, wsfast_or(
+                wsfast_or(wsfast_load(data + pos), wsfast_load(data + pos + 16)),
+                wsfast_or(wsfast_load(data + pos + 32), wsfast_load(data + pos + 48))));
+        }
+        for (; pos + 16 < size; pos += 16)
+            seen = wsfast_or(seen, wsfast_load(data + pos));
+        return !wsfast_has_high_bit(seen);
+    }
+#endif
     uint64_t seen = 0;
     size_t pos = 0;
     for (; pos + 8 <= size; pos += 8)
