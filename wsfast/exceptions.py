@@ -70,7 +70,7 @@ _CODE_NAMES = {
 _SHOWN_SIZE = 200
 
 # RFC 3986 3.2.1: a password in a URI is not for logs.
-_PASSWORD = re.compile(r"(?<=//)([^/?#@]*):[^/?#]*@")
+_PASSWORD = re.compile(r"^([^/?#]*//[^/?#@:]*):[^/?#]*@")
 
 # What the statuses that a user meets most often mean for a WebSocket.
 _STATUS_HINTS = {

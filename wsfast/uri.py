@@ -27,6 +27,8 @@ _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<
 # Letters, digits and hyphens (RFC 1123 2.1), and the underscore that is met in private networks.
 _HOST_NAME = re.compile(r"[a-z0-9._-]+")
 
+_MAX_NAME_SIZE = 254  # RFC 1035 2.3.4, as text with a dot at its end
+
 # RFC 3986 2.2, 2.3: what may stand in a path or a query unescaped (quote() adds the unreserved ones).
 _SAFE = "%:/?[]@!$&'()*+,;="
 
@@ -151,6 +153,8 @@ def _parse_ipv6(uri: str, address: str) -> str:
 
 
 def _parse_host_name(uri: str, name: str) -> str:
+    if len(name) > _MAX_NAME_SIZE:
+        raise InvalidURI(uri, f"a host name of {len(name)} characters is too long")
     try:
         # The codec also checks that no label is empty or longer than 63, as it will be when it is looked up.
         host = name.encode("idna").decode("ascii").lower()
