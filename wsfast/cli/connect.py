@@ -65,6 +65,7 @@ async def _converse(arguments: argparse.Namespace, uri: WebSocketURI, console: C
     try:
         await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
         sending.cancel()
+        await asyncio.wait({sending})
         await connection.close()
         closed = await receiving
     except asyncio.CancelledError:  # Ctrl-C
@@ -74,10 +75,8 @@ async def _converse(arguments: argparse.Namespace, uri: WebSocketURI, console: C
     console.ended(_closing_note(closed))
     if not sending.cancelled() and (problem := sending.exception()) is not None:
         raise problem
-    if conversation.n_unsent:
-        raise CommandError(
-            f"the server closed the connection; lines that were not sent: {conversation.n_unsent}"
-        )
+    if conversation.cut_short:
+        raise CommandError("the server closed the connection before all lines were sent")
     return FAILURE if isinstance(closed, ConnectionClosedError) else OK
 
 
@@ -124,8 +123,8 @@ class Conversation:
     def __init__(
         self, connection: ClientConnection, console: Console, binary: bool, wait: float | None
     ) -> None:
-        self.n_unsent = 0
-        """Lines that were read but not sent, as the connection was closed."""
+        self.cut_short = False
+        """True when there was a line to send, and nobody to send it to."""
         self._connection = connection
         self._console = console
         self._binary = binary
@@ -148,11 +147,11 @@ class Conversation:
         """Send lines until the input ends; then give the replies their time."""
         reader = _InputReader(self._console)
         while (lines := await reader.next_batch()) is not None:
-            for position, line in enumerate(lines):
+            for line in lines:
                 try:
                     await self._connection.send(self._as_message(line))
                 except ConnectionClosed:
-                    self.n_unsent = len(lines) - position
+                    self.cut_short = True
                     return
                 self._n_sent += 1
         if self._console.interactive:
@@ -243,7 +242,7 @@ def _connect_problem(error: Exception, uri: WebSocketURI) -> str:
     if isinstance(error, InvalidHandshake):
         text = str(error)
         if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
-            text += "; --origin and --header say more about you"
+            text += "; try --origin or --header"
     elif isinstance(error, ssl.SSLCertVerificationError):
         text = (
             f"the certificate of {where} is not trusted ({error.verify_message}); --insecure skips the check"

@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows
     readline = None  # type: ignore[assignment]
 
-__all__ = ["Console", "Message", "Pipe", "Terminal"]
+__all__ = ["Console", "Message", "Pipe", "Terminal", "wrapped"]
 
 Message = str | bytes
 
@@ -151,11 +151,11 @@ class Terminal:
         if self._plain:
             self._write(f"\r{line}\n{_PROMPT}")
             return
-        columns = max(os.get_terminal_size(sys.stdout.fileno()).columns, 20)
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns or 80  # 0: it does not know
         typed = "" if readline is None else readline.get_line_buffer()
         rows_above = (len(_PROMPT) + _width(typed)) // columns
         up = f"\x1b[{rows_above}A" if rows_above else ""
-        for row in _wrapped(line, columns):
+        for row in wrapped(line, columns):
             # Save the cursor; make sure that there is a row below; open one above the line that is being
             # typed; write into it; restore the cursor, one row further down (the last row stays the last).
             self._write(f"\x1b7\n\x1b[A{up}\x1b[L\r{row}\x1b8\x1b[B")
@@ -183,7 +183,7 @@ def _character_width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def _wrapped(line: str, columns: int) -> list[str]:
+def wrapped(line: str, columns: int) -> list[str]:
     """Cut ``line`` into rows of at most ``columns`` cells; Korean letters and emoji take two."""
     rows, row, row_width = [], "", 0
     for character in line:

@@ -139,7 +139,7 @@ class Demo:
             if all(self._is_own(origin, connection) for origin in origins):
                 return None
             # 10.2: a server that minds where a script comes from answers 403 to the others.
-            return self._text(403, "Forbidden", "pages of other origins may not connect here; see --origin\n")
+            return self._text(403, "Forbidden", "pages of other origins may not connect here\n")
         if request.method not in ("GET", "HEAD"):
             response = self._text(405, "Method Not Allowed", "GET and HEAD are what there is here\n")
             response.headers["Allow"] = "GET, HEAD"  # RFC 9110 15.5.6
