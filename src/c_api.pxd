@@ -9,7 +9,6 @@ cdef extern from "Python.h":
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
     Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
-    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void* PyUnicode_DATA(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
@@ -23,8 +22,6 @@ cdef extern from "kernels/mask.h" nogil:
 cdef extern from "kernels/utf8.h" nogil:
     ctypedef struct wsfast_utf8:
         uint8_t n_due
-    bint wsfast_is_ascii(const uint8_t* data, size_t size)
-    bint wsfast_utf8_feed(wsfast_utf8* state, const uint8_t* data, size_t size)
 
 cdef extern from "kernels/frame_header.h" nogil:
     enum:
@@ -74,3 +71,17 @@ cdef extern from "kernels/frame_header.h" nogil:
         const wsfast_rules* rules, const uint8_t* data, size_t size, wsfast_header* header)
     size_t wsfast_write_header(uint8_t* to, uint8_t first, uint64_t payload_length, const uint8_t* masking_key)
     size_t wsfast_header_size(uint64_t payload_length, bint masked)
+
+cdef extern from "kernels/text.h" nogil:
+    ctypedef struct wsfast_text_kernels:
+        const char* name
+    const wsfast_text_kernels* wsfast_choose_text_kernels(const char* at_most)
+
+cdef extern from "kernels/parts.h" nogil:
+    bint wsfast_utf8_feed_by(
+        const wsfast_text_kernels* kernels, wsfast_utf8* state, const uint8_t* data, size_t size)
+
+cdef extern from "text_to_str.h":
+    # NULL without an exception: not UTF-8.
+    PyObject* wsfast_text_to_str(
+        const wsfast_text_kernels* kernels, const uint8_t* payload, size_t size, uint32_t masking_key) except? NULL

@@ -15,7 +15,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
-from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check
 from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -29,7 +29,21 @@ from wsfast import faults
 from wsfast.events import Close, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
 
 IMPLEMENTATION = "native"
-KERNEL = (<bytes>WSFAST_KERNEL).decode()
+
+# The kernels for text that is not ASCII; NULL where there are none for this CPU. WSFAST_KERNEL in the environment
+# names the best one to use: "avx512", "avx2", or "baseline" for none.
+cdef const wsfast_text_kernels* text_kernels = NULL
+
+
+cdef str choose_kernels():
+    global text_kernels
+    cdef bytes at_most = os.environ.get("WSFAST_KERNEL", "").encode()
+    text_kernels = wsfast_choose_text_kernels(<const char*>at_most if at_most else NULL)
+    baseline = (<bytes>WSFAST_KERNEL).decode()
+    return baseline if text_kernels is NULL else f"{baseline}+{(<bytes>text_kernels.name).decode()}"
+
+
+KERNEL = choose_kernels()
 
 # Members looked up by number: an enum call costs more than the frame.
 cdef dict OPCODES = {int(opcode): opcode for opcode in Opcode}
@@ -102,7 +116,8 @@ cdef class Utf8Validator:
         PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
         try:
             if self.valid:
-                self.valid = wsfast_utf8_feed(&self.state, <const uint8_t*>source.buf, source.len)
+                self.valid = wsfast_utf8_feed_by(
+                    text_kernels, &self.state, <const uint8_t*>source.buf, source.len)
             return self.valid
         finally:
             PyBuffer_Release(&source)
@@ -174,6 +189,16 @@ cdef object parse_close(bytes payload):
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError:
         return faults.CLOSE_REASON_NOT_UTF8
+
+
+cdef inline object text_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key):
+    """The str of a whole text, or None if it is not UTF-8."""
+    cdef PyObject* text = wsfast_text_to_str(text_kernels, payload, size, masking_key)
+    if text is NULL:
+        return None
+    result = <object>text
+    Py_XDECREF(text)
+    return result
 
 
 cdef class _Decoder:
@@ -402,23 +427,11 @@ cdef class MessageDecoder(_Decoder):
     cdef inline object whole_message(self, const uint8_t* payload, Py_ssize_t size):
         """The message of one frame that lies whole in the chunk, or None for text that is not UTF-8."""
         cdef bytes binary
-        cdef str text
-        if self.rules.message == WSFAST_BINARY_MESSAGE:
-            binary = PyBytes_FromStringAndSize(NULL, size)
-            wsfast_mask(<uint8_t*>PyBytes_AS_STRING(binary), payload, size, self.masking_key)
-            return binary
-        if size == 0:
-            return ""
-        # Most text is ASCII: unmask it into the str that it becomes. What proves to be something else is
-        # decoded from there by CPython's strict decoder, which is also the judge of what UTF-8 is.
-        text = PyUnicode_New(size, 127)
-        wsfast_mask(<uint8_t*>PyUnicode_DATA(text), payload, size, self.masking_key)
-        if wsfast_is_ascii(<const uint8_t*>PyUnicode_DATA(text), size):
-            return text
-        try:
-            return PyUnicode_DecodeUTF8(<const char*>PyUnicode_DATA(text), size, NULL)
-        except UnicodeDecodeError:
-            return None
+        if self.rules.message == WSFAST_TEXT_MESSAGE:
+            return text_of(payload, size, self.masking_key)
+        binary = PyBytes_FromStringAndSize(NULL, size)
+        wsfast_mask(<uint8_t*>PyBytes_AS_STRING(binary), payload, size, self.masking_key)
+        return binary
 
     cdef object piece_of_message(self, const uint8_t* data, Py_ssize_t size):
         """Collect a piece of a message. Returns the message if that was the last, None if not or if it fails."""
@@ -427,8 +440,8 @@ cdef class MessageDecoder(_Decoder):
         cdef bytes whole
         if size:
             self.collect(data, size)
-            if is_text and not wsfast_utf8_feed(
-                &self.utf8, <const uint8_t*>bytes_data(self.collected) + start, size
+            if is_text and not wsfast_utf8_feed_by(
+                text_kernels, &self.utf8, <const uint8_t*>bytes_data(self.collected) + start, size
             ):
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1, as soon as it can be known
                 return None
@@ -444,7 +457,9 @@ cdef class MessageDecoder(_Decoder):
             self.fail(faults.TEXT_NOT_UTF8)  # it ends inside a character
             return None
         whole = self.take_collected()
-        return whole.decode() if is_text else whole
+        if not is_text:
+            return whole
+        return text_of(<const uint8_t*>PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), 0)
 
 
 @cython.final
@@ -564,7 +579,9 @@ cdef class FrameEncoder:
             if message_type == WSFAST_TEXT_MESSAGE:
                 PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
                 try:
-                    if not wsfast_utf8_feed(&utf8, <const uint8_t*>source.buf, source.len) or fin and utf8.n_due:
+                    if not wsfast_utf8_feed_by(
+                        text_kernels, &utf8, <const uint8_t*>source.buf, source.len
+                    ) or fin and utf8.n_due:
                         raise ValueError("text is not valid UTF-8")  # 8.1
                 finally:
                     PyBuffer_Release(&source)
@@ -692,7 +709,7 @@ cdef int mask_memory(unsigned char* data, Py_ssize_t size, const unsigned char* 
 cdef int utf8_valid_memory(const unsigned char* data, Py_ssize_t size) noexcept nogil:
     cdef wsfast_utf8 state
     state.n_due = 0
-    return wsfast_utf8_feed(&state, data, size) and state.n_due == 0
+    return wsfast_utf8_feed_by(text_kernels, &state, data, size) and state.n_due == 0
 
 
 cdef list feed_memory(object decoder, const unsigned char* data, Py_ssize_t size):

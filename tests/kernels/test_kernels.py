@@ -33,7 +33,10 @@ def tool(name: str) -> str:
 def build(folder: Path, compiler: str, *options: str) -> str:
     program = str(folder / "check_kernels")
     subprocess.run(
-        [tool(compiler), *STRICT, *options, f"-I{KERNELS}", str(HERE / "check_kernels.c"), "-o", program],
+        [
+            *(tool(compiler), *STRICT, *options, f"-I{KERNELS}"),
+            *(str(HERE / "check_kernels.c"), str(KERNELS / "text.c"), "-o", program),
+        ],
         check=True,
     )
     return program

@@ -1,0 +1,34 @@
+/* Non-ASCII text: validate and measure, then transcode into the units of a str (RFC 6455 8.1; RFC 3629).
+ *
+ * All of these take a whole text, or a part that begins and ends between characters, in a buffer of ours:
+ *   padding          16 readable bytes before it, and WSFAST_TEXT_PADDING behind it, all zero
+ *   output           the units of the text, and nothing beyond the `room` units that there are, which must do;
+ *                    the functions return how many they wrote
+ * One table of functions for each instruction set; wsfast_text_kernels() chooses one, once.
+ */
+#ifndef WSFAST_TEXT_H
+#define WSFAST_TEXT_H
+
+#include "kernels.h"
+
+#define WSFAST_TEXT_PADDING 80
+
+typedef struct {
+    size_t n_chars;     /* bytes that are no continuation bytes */
+    uint8_t max_byte;   /* tells the kind: below 0x80 ASCII, to 0xC3 Latin-1, to 0xEF UCS-2, else UCS-4 */
+} wsfast_measure;
+
+typedef struct {
+    const char *name;
+    /* Adds to `measure`; returns 1 when the text is well-formed. */
+    int (*measure)(const uint8_t *text, size_t size, wsfast_measure *measure);
+    size_t (*to_ucs1)(const uint8_t *text, size_t size, uint8_t *units, size_t room);
+    size_t (*to_ucs2)(const uint8_t *text, size_t size, uint16_t *units, size_t room);
+    /* NULL where CPython's decoder is faster. */
+    size_t (*to_ucs4)(const uint8_t *text, size_t size, uint32_t *units, size_t room);
+} wsfast_text_kernels;
+
+/* The best of those that this CPU runs and `at_most` (a name, or NULL) allows; NULL if there is none. */
+const wsfast_text_kernels *wsfast_choose_text_kernels(const char *at_most);
+
+#endif

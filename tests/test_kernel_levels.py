@@ -1,0 +1,44 @@
+"""Each level of the text kernels, in a process of its own: ``WSFAST_KERNEL`` is read when the module is loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+PROGRAM = """
+from wsfast import native
+from wsfast.events import Role
+print(native.KERNEL)
+for n_repeats in 1, 2, 3, 5, 10, 40, 3000, 9000:
+    for text in "a", "\\u00e9 ", "\\u00ff", "\\u0100x", "\\uc548\\ub155 ", "\\U0001f600", "a\\u00e9\\uc548\\U0001f600":
+        text = "plain ASCII " * (n_repeats % 3) + text * n_repeats
+        payload = text.encode()
+        frame = native.FrameEncoder(Role.CLIENT).message(text)
+        decoder = native.MessageDecoder(Role.SERVER)
+        assert decoder.feed(frame) == [text]
+        assert decoder.feed(frame[: len(frame) // 2]) + decoder.feed(frame[len(frame) // 2 :]) == [text]
+        assert native.utf8_valid(payload)
+        for pos in {0, len(payload) // 2, len(payload) - 1}:
+            wrong = payload[:pos] + b"\\xff" + payload[pos + 1 :]
+            assert not native.utf8_valid(wrong)
+            decoder = native.MessageDecoder(Role.SERVER)
+            assert decoder.feed(native.FrameEncoder(Role.CLIENT).frame(1, wrong)) == []
+            assert decoder.failure.code == 1007
+"""
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2", "avx512", ""])
+def test_every_level_decodes_the_same(codecs: tuple[ModuleType, ModuleType], level: str) -> None:
+    """RFC 6455 5.6, 8.1. A level that this CPU lacks is the one below it."""
+    environment = {**os.environ, "WSFAST_KERNEL": level}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    kernel = done.stdout.strip()
+    assert kernel == codecs[0].KERNEL if level == "" else "avx512" not in kernel or level == "avx512"
+    if level == "baseline":
+        assert "+" not in kernel
