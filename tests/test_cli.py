@@ -30,7 +30,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import wsfast
 from wsfast.cli import bench, consoles, main
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 """Seconds after which a process that hangs is killed, and its test fails."""
 
 PACKAGE = Path(wsfast.__file__).parent
@@ -223,6 +223,8 @@ def test_info_says_that_the_extension_is_broken(pure_root: Path) -> None:
     (pure_root / "wsfast" / "native.py").write_text("raise ImportError('wrong libc')")
     out, _ = run("info", env=environment(pure_root), code=1)
     assert "does not load: wrong libc" in out
+    _, err = run("connect", "ws://127.0.0.1/", env=environment(pure_root), code=1)
+    assert err == "wsfast connect: error: wrong libc; 'wsfast info' may tell more\n"
 
 
 # bench

@@ -39,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         print(f"wsfast {parsed.command}: error: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        # h11 is missing, or the compiled extension does not load; ``info`` needs neither.
+        print(f"wsfast {parsed.command}: error: {error}; 'wsfast info' may tell more", file=sys.stderr)
+        return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from ..asyncio.client import ClientConnection, connect
 from ..codec import CloseCode, Event, Failure, Ping
+from ..connection import Connection
 from ..exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -57,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _converse(arguments: argparse.Namespace, uri: WebSocketURI, console: Console) -> int:
     connection = await _connect(arguments, uri)
-    connection.on_ping = lambda payload: console.status(_ping_note(payload))
     console.opened(f"connected to {_shown(uri)}{_subprotocol_note(connection.subprotocol)}")
+    connection.report_pings(lambda payload: console.status(_ping_note(payload)))
     conversation = Conversation(connection, console, arguments.binary, arguments.wait)
     receiving = asyncio.create_task(conversation.receive())
     sending = asyncio.create_task(conversation.send())
@@ -109,12 +110,21 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
 class _ReportingConnection(ClientConnection):
     """A connection that tells of the Pings it answers."""
 
-    on_ping: Callable[[bytes], None] | None = None
+    def __init__(self, protocol: Connection, **options: Any) -> None:
+        super().__init__(protocol, **options)
+        self._early_pings: list[bytes] = []
+        self._on_ping: Callable[[bytes], object] = self._early_pings.append
+
+    def report_pings(self, on_ping: Callable[[bytes], object]) -> None:
+        """Call ``on_ping`` with the payload of each Ping, also of those that came with the handshake."""
+        self._on_ping = on_ping
+        for payload in self._early_pings:
+            on_ping(payload)
 
     def control_received(self, event: Event | Failure) -> None:
         super().control_received(event)
-        if self.on_ping is not None and isinstance(event, Ping):
-            self.on_ping(event.payload)
+        if isinstance(event, Ping):
+            self._on_ping(event.payload)
 
 
 class Conversation:
