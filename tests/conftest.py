@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from helpers import Peer
 
+import wsfast.connection
 from wsfast.events import Role
 
 
@@ -31,6 +32,14 @@ def load(name: str) -> ModuleType:
 @pytest.fixture(params=["native", "fallback"])
 def codec(request: pytest.FixtureRequest) -> ModuleType:
     return load(request.param)
+
+
+@pytest.fixture
+def connection_codec(codec: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Connections are made with this codec."""
+    monkeypatch.setattr(wsfast.connection, "MessageDecoder", codec.MessageDecoder)
+    monkeypatch.setattr(wsfast.connection, "FrameEncoder", codec.FrameEncoder)
+    return codec
 
 
 @pytest.fixture
