@@ -258,14 +258,13 @@ class ClientHandshake:
     def receive_data(self, chunk: Buffer) -> None:
         """Take received bytes, in chunks of any size."""
         data = bytes(memoryview(chunk))
-        if self.done:
-            if self.error is None:
-                self._trailing += data
-            return
-        try:
-            self._read(data)
-        except InvalidHandshake as error:
-            self._end(error)
+        if not self.done:
+            try:
+                self._read(data)
+            except InvalidHandshake as error:
+                self._end(error)
+        elif self.error is None:
+            self._trailing += data
 
     def receive_eof(self) -> None:
         """Note that the server closed the connection."""
@@ -472,11 +471,7 @@ class ServerHandshake:
             return b""
         _check_n_headers(event, "request")
         self.request = _to_request(event)
-        early = self._http.trailing_data[0] + data[len(piece) :]
-        if not _has_body(self.request.headers):
-            # h11 sees the end of the request, and may switch protocols from here.
-            self._http.next_event()
-        return early
+        return self._http.trailing_data[0] + data[len(piece) :]
 
     def _keep(self, data: bytes) -> None:
         assert self.request is not None
