@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
         "_connecting",
         "_decoder",
         "_drained",
+        "_dropping",
         "_encode",
         "_ending",
         "_feed",
@@ -140,6 +141,7 @@ class Connection(asyncio.Protocol):
         self._messages: deque[Data] = deque()
         self._waiter: asyncio.Future[None] | None = None  # of the task that waits in recv()
         self._reading_paused = False
+        self._dropping = False
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._flush_scheduled = False
@@ -290,6 +292,8 @@ class Connection(asyncio.Protocol):
 
     def _queue(self, messages: list[Data]) -> None:
         """Queue messages, and wake the task that waits for one."""
+        if self._dropping:
+            return
         queue = self._messages
         queue.extend(messages)
         waiter = self._waiter
@@ -302,7 +306,10 @@ class Connection(asyncio.Protocol):
         elif self._high is not None and len(queue) > self._high:
             if self.protocol.ready_state is _OPEN:
                 self._pause_reading()
-            else:  # we sent Close; reading goes on then, so that the peer's is found, and memory has a bound
+            else:
+                # We sent Close. Reading goes on, so that the peer's is found, and memory has a bound: what
+                # nobody takes is dropped, and so is all that follows.
+                self._dropping = True
                 while len(queue) > self._high:
                     queue.pop()
 
@@ -491,7 +498,7 @@ class Connection(asyncio.Protocol):
         """
         if self.protocol.ready_state is not _OPEN:
             await self._may_send()
-        payload = data.encode() if isinstance(data, str) else None if data is None else bytes(data)
+        payload = data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
         if payload is not None and len(payload) > 125:
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
         answered = self._send_ping(payload)
@@ -548,8 +555,9 @@ class Connection(asyncio.Protocol):
         """Close the connection in an orderly way, and wait until it is closed (RFC 6455 7.1.2).
 
         ``reason`` is at most 123 bytes of UTF-8. After ``close_timeout`` without the peer's answer TCP is cut.
-        A call on a connection that is closing or closed only waits. ``ValueError`` for a code that must not be
-        sent.
+        Messages that were received can still be taken with ``recv``; of those that come after this call, at
+        most ``max_queue``. A call on a connection that is closing or closed only waits. ``ValueError`` for a
+        code that must not be sent.
         """
         if self.protocol.ready_state is not _CONNECTING:
             was_open = self.protocol.ready_state is _OPEN
