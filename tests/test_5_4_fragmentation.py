@@ -58,11 +58,17 @@ def test_fragments_are_joined(codec: ModuleType, peer: Peer, payloads: tuple[str
     assert_decodes(codec, peer, stream, [whole, whole.encode(), "next"])
 
 
-def test_a_thousand_fragments_are_one_message(codec: ModuleType, peer: Peer) -> None:
-    """RFC 6455 5.4: a fragment may be one byte of a character."""
-    text = "Ω" * 500
-    stream = join(*fragments(peer, TEXT, *(bytes([octet]) for octet in text.encode())))
-    assert_decodes(codec, peer, stream, [text])
+def test_fragments_of_one_byte_are_joined(codec: ModuleType, peer: Peer) -> None:
+    """RFC 6455 5.4: a fragment may be one byte of a character, and there may be many."""
+    for n_chars in (12, 1000):
+        text = "Ω" * n_chars
+        stream = join(*fragments(peer, TEXT, *(bytes([octet]) for octet in text.encode())))
+        if n_chars == 12:
+            assert_decodes(codec, peer, stream, [text])
+        for chunk_size in (len(stream), 100, 13, 1):
+            decoder = codec.MessageDecoder(peer.role)
+            chunks = (stream[i : i + chunk_size] for i in range(0, len(stream), chunk_size))
+            assert [event for chunk in chunks for event in decoder.feed(chunk)] == [text]
 
 
 def test_text_fragments_may_cut_a_character_anywhere(codec: ModuleType, peer: Peer) -> None:
