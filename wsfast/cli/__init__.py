@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` (None: those of the process) and return the exit code."""
     parsed = _parser().parse_args(arguments)
     try:
-        return _run(parsed)
+        exit_code = _run(parsed)
+        sys.stdout.flush()  # Here, so that what goes wrong with it is told below and not at exit.
+        return exit_code
     except CommandError as error:
         print(f"wsfast {parsed.command}: error: {error}", file=sys.stderr)
         return error.exit_code
