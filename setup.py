@@ -4,8 +4,7 @@ All that is fixed about the package is in pyproject.toml; here is what has to be
 Two variables of the environment steer it (CONTRIBUTING.md has examples):
 
 WSFAST_BUILD   unset: as above.  native: no working compiler is an error.  python: no compiler is asked for.
-WSFAST_DEBUG   1: no optimisation, debug information that knows the lines of native.pyx, and src/native.html
-               as `cython -a` makes it.
+WSFAST_DEBUG   1: no optimisation, and debug information that knows the lines of native.pyx.
 
 A compiler that works and a codec that does not compile is an error in every case.
 """
@@ -73,11 +72,10 @@ def native_codec():
     )
     return cythonize(
         [extension],
-        include_path=["."],  # where wsfast/native.pxd is found
         language_level=3,
         force="--force" in sys.argv,
-        annotate=DEBUG,
         emit_linenums=DEBUG,
+        annotate=False,  # if not told, Cython annotates where it finds native.html, and then omits line numbers
     )
 
 
