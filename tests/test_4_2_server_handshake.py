@@ -5,6 +5,7 @@ The clients here are bytes as real ones send them, and the sans-I/O client of th
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import itertools
 import re
@@ -89,6 +90,13 @@ def answer(handshake: ServerHandshake, response: Response | None = None) -> byte
     return handshake.data_to_send()
 
 
+def is_date(value: str) -> bool:
+    """Tell whether this is a date as HTTP wants it (RFC 9110 5.6.7), and not far from now."""
+    assert re.fullmatch(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d GMT", value)
+    then = email.utils.parsedate_to_datetime(value)
+    return abs(datetime.datetime.now(datetime.UTC) - then) < datetime.timedelta(hours=1)
+
+
 def as_a_client_sees(data: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
     """Read a response that refuses, as the bytes on the wire have it; it has to be whole."""
     peer = h11.Connection(h11.CLIENT)
@@ -132,7 +140,7 @@ def refuse(
             headers[name.decode()] = text_before + value.decode("iso-8859-1")
         assert headers["content-type"] == "text/plain; charset=utf-8"
         assert "close" in headers["connection"].lower()
-        assert email.utils.parsedate_to_datetime(headers["date"])
+        assert is_date(headers["date"])
         assert headers["server"] == SERVER
         assert int(headers["content-length"]) > 0
         assert method == "HEAD" or text in body.decode()
@@ -224,7 +232,7 @@ def test_response_of_the_rfc() -> None:
     response = handshake.accept()
     assert (response.status_code, response.reason_phrase, response.body) == (101, "Switching Protocols", b"")
     headers = dict(response.headers.raw_items())
-    assert email.utils.parsedate_to_datetime(headers.pop("Date"))
+    assert is_date(headers.pop("Date"))
     assert re.fullmatch(r"Python/3\.\d+ wsfast/\d+\.\d+.*", headers.pop("Server"))
     assert headers == {
         "Upgrade": "websocket",
@@ -446,6 +454,7 @@ def test_other_faults_are_400(data: Wire, kind: type[InvalidHandshake], text: st
 def test_request_with_a_body_is_400(data: Wire) -> None:
     """RFC 6455 4.2.1: a body would be taken for frames."""
     refuse(data, 400, InvalidMessage, "has no body")
+    assert receive(ServerHandshake(), [data, b"more"]).trailing_data == b""
 
 
 @pytest.mark.parametrize(
@@ -482,6 +491,11 @@ def test_tls_client_is_told_so() -> None:
         assert type(handshake.error) is InvalidMessage
         assert "began with a TLS handshake, and there is no TLS here" in str(handshake.error)
         assert as_a_client_sees(answer(handshake))[0].status_code == 400
+
+
+@pytest.mark.parametrize("data", [b"\x00\x01binary", b"\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46"])
+def test_client_that_does_not_speak_http_is_refused_at_once(data: bytes) -> None:
+    refuse(data, 400, InvalidMessage, "the client does not speak HTTP: it began with something else")
 
 
 @pytest.mark.parametrize("place", [1, 10, -1])
@@ -662,10 +676,19 @@ def test_reject_is_plain_text_with_all_that_http_wants() -> None:
     )
     assert response.status_code == 503
     assert response.reason_phrase == "Service Unavailable"
+    # What the caller gets can be changed, and has all that is sent.
+    assert set(response.headers) == {
+        "date",
+        "connection",
+        "content-length",
+        "content-type",
+        "server",
+        "retry-after",
+    }
     head, body = as_a_client_sees(answer(handshake, response))
     assert body == "Zu viele Gäste.\n".encode()
     headers = dict(head.headers)
-    assert email.utils.parsedate_to_datetime(headers.pop(b"date").decode())
+    assert is_date(headers.pop(b"date").decode())
     assert headers == {
         b"connection": b"close",
         b"content-length": b"17",
@@ -709,8 +732,18 @@ def test_response_of_the_callers_making_is_completed() -> None:
         assert body == b"<h1>hi</h1>"
         assert headers[b"content-length"] == b"11"
         assert headers[b"connection"] == b"close"
-        assert {b"date", b"server"} <= headers.keys()
+        assert is_date(headers[b"date"].decode())
+        assert headers[b"server"] == SERVER.encode()
         assert response.headers == before
+
+
+def test_what_the_caller_says_is_not_said_again() -> None:
+    headers = Headers({"Date": "Sat, 21 Nov 2026 04:00:00 GMT", "Connection": "Close", "Server": "mine"})
+    handshake = receive(ServerHandshake(), [request()])
+    sent = answer(handshake, Response(200, "OK", headers))
+    assert (
+        sent == f"HTTP/1.1 200 OK\r\n{headers}".replace("\r\n\r\n", "\r\nContent-Length: 0\r\n\r\n").encode()
+    )
 
 
 def test_no_server_header() -> None:

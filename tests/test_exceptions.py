@@ -64,6 +64,8 @@ def test_except_clauses_migrate_with_an_import(name: str) -> None:
         (ConnectionClosed(Close()), "received 1005 (no status received); no close frame sent"),
         (ConnectionClosed(Close(3000)), "received 3000 (registered); no close frame sent"),
         (ConnectionClosed(Close(4999, "x")), "received 4999 (private use) x; no close frame sent"),
+        (ConnectionClosed(Close(4000)), "received 4000 (private use); no close frame sent"),
+        (ConnectionClosed(Close(5000)), "received 5000 (unknown); no close frame sent"),
         (ConnectionClosed(Close(2999)), "received 2999 (unknown); no close frame sent"),
         (ConnectionClosed(Close(1000, "\x1b[0m\n")), "received 1000 (OK) \\x1b[0m\\x0a; no close frame sent"),
         (
@@ -96,6 +98,30 @@ def test_texts_say_what_to_do() -> None:
     assert "let it pass Upgrade and Connection on" in str(InvalidUpgrade("Upgrade"))
     refusal = InvalidStatus(Response(301, "Moved", Headers({"Location": "wss://h/"})))
     assert str(refusal).endswith("HTTP 301 Moved (it points to wss://h/)")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "text"),
+    [
+        (300, {"Location": "/a"}, b"", "HTTP 300 (it points to /a)"),
+        (399, {"Location": "/a"}, b"", "HTTP 399 (it points to /a)"),
+        (302, {}, b"", "HTTP 302"),
+        (400, {"Location": "/a"}, b"", "HTTP 400"),
+        (
+            500,
+            {"Content-Type": "Text/Plain; charset=utf-8"},
+            "\n  너무 많다 \nx".encode(),
+            "HTTP 500: 너무 많다",
+        ),
+        (500, {"Content-Type": "text/plain"}, b"\xff", "HTTP 500: \ufffd"),
+        (500, {"Content-Type": "text/plain"}, b"", "HTTP 500"),
+        (500, {"Content-Type": "text/html"}, b"<html>", "HTTP 500"),
+        (500, {}, b"text", "HTTP 500"),
+    ],
+)
+def test_refusal_shows_what_helps(status: int, headers: dict[str, str], body: bytes, text: str) -> None:
+    refusal = InvalidStatus(Response(status, "", Headers(headers), body))
+    assert str(refusal) == f"the server refused the WebSocket connection: {text}"
 
 
 def test_closed_code_and_reason_are_those_of_the_peer() -> None:

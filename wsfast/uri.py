@@ -82,8 +82,7 @@ def parse_uri(uri: str) -> WebSocketURI:
         if char <= " " or char == "\x7f":
             raise InvalidURI(uri, f"{char!r} must not stand in a URI; write it as %{ord(char):02X}")
     match = _URI.fullmatch(uri)
-    if match is None:  # a line separator in the fragment, say
-        raise InvalidURI(uri, "it is no URI at all")
+    assert match is not None  # everything is optional, and no character is left out: there is no LF
     secure = _parse_scheme(uri, match["scheme"])
     if match["fragment"] is not None:
         raise InvalidURI(uri, '"#" starts a fragment, which a WebSocket has no use for; write "#" as "%23"')
