@@ -174,7 +174,7 @@ async def test_messages_before_close_are_delivered(
     messages, closed = await take_all(wired.connection)
     assert messages == ["1", b"2"]
     assert isinstance(closed, ConnectionClosedOK)
-    assert (closed.rcvd, closed.sent, closed.rcvd_then_sent) == (Close(1000, "bye"), Close(1000), True)
+    assert (closed.rcvd, closed.sent, closed.rcvd_then_sent) == (Close(1000, "bye"), Close(1000, "bye"), True)
     assert (wired.connection.close_code, wired.connection.close_reason) == (1000, "bye")
 
 
