@@ -99,7 +99,8 @@ def _to_bytes(data: Buffer) -> bytes:
 
 # Masking (5.3)
 
-_from_bytes: Final = int.from_bytes  # looked up once: 1.5 times as fast for 32 bytes
+# The most significant byte first, as lengths have it (5.2). Looked up once: 1.5 times as fast for 32 bytes.
+_from_bytes: Final = int.from_bytes
 
 
 def _xor(data: bytes, masking_key: bytes) -> bytes:
@@ -209,14 +210,16 @@ class _PeerFault(Exception):
         self.failure = failure
 
 
+def _checked_int(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, not an int")
+    if value < 0:
+        raise ValueError(f"{name} is {value}, below 0")
+    return value
+
+
 def _checked_limit(name: str, limit: int | None) -> int | None:
-    if limit is None:
-        return None
-    if not isinstance(limit, int) or isinstance(limit, bool):
-        raise TypeError(f"{name} is {limit!r}, not an int or None")
-    if limit < 0:
-        raise ValueError(f"{name} is {limit}, below 0")
-    return limit
+    return None if limit is None else _checked_int(name, limit)
 
 
 def _parse_close(payload: bytes) -> Close:
@@ -225,7 +228,7 @@ def _parse_close(payload: bytes) -> Close:
         return Close()  # 7.1.5: no code was sent, which is called 1005.
     if len(payload) == 1:
         raise _PeerFault(faults.CLOSE_PAYLOAD_OF_ONE_BYTE)
-    code = int.from_bytes(payload[:2], "big")
+    code = _from_bytes(payload[:2])
     if not is_sendable_close_code(code):
         raise _PeerFault(faults.invalid_close_code(code))
     try:
@@ -240,11 +243,10 @@ class _FrameParser(Generic[_Result]):
     def __init__(
         self,
         role: Role,
-        *,
         max_message_size: int | None,
         max_frame_size: int | None,
         max_fragments: int | None,
-        allowed_rsv: int = 0,
+        allowed_rsv: int,
     ) -> None:
         self._role = Role(role)
         self._max_message_size = _checked_limit("max_message_size", max_message_size)
@@ -326,7 +328,7 @@ class _FrameParser(Generic[_Result]):
                 end = pos + _LENGTH_SIZES.get(self._length, 0)
                 if end > size:
                     return chunk[pos:]
-                self._judge_length(int.from_bytes(chunk[pos:end], "big") if end > pos else self._length)
+                self._judge_length(_from_bytes(chunk[pos:end]) if end > pos else self._length)
                 pos = end
                 self._state = _MASKING_KEY
 
@@ -339,6 +341,7 @@ class _FrameParser(Generic[_Result]):
                 pos = end
                 self._state = _PAYLOAD
 
+            # The state is PAYLOAD. Data is used as it comes; a control frame is small and waits to be whole.
             is_control = self._opcode & _CONTROL
             part_size = min(self._missing, size - pos)
             if part_size < self._missing and (is_control or not part_size):
@@ -430,12 +433,7 @@ class MessageDecoder(_FrameParser[Event]):
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
     ) -> None:
-        super().__init__(
-            role,
-            max_message_size=max_message_size,
-            max_frame_size=max_frame_size,
-            max_fragments=max_fragments,
-        )
+        super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv=0)
         self._utf8 = Utf8Validator()
         # The payload lengths of _whole_messages: those in 7 or 16 bits that no limit refuses.
         limits = [limit for limit in (max_message_size, max_frame_size) if limit is not None]
@@ -491,7 +489,7 @@ class MessageDecoder(_FrameParser[Event]):
             length = chunk[pos + 1] ^ mask_bit  # 128 and above: not masked as it has to be
             start = pos + header_size
             if length >= _LENGTH_16:
-                length = int.from_bytes(chunk[pos + 2 : pos + 4], "big") if length == _LENGTH_16 else 0
+                length = _from_bytes(chunk[pos + 2 : pos + 4]) if length == _LENGTH_16 else 0
                 start += 2
                 if length < _LENGTH_16:
                     break
@@ -524,15 +522,9 @@ class FrameDecoder(_FrameParser[Frame]):
         partial: bool = False,
         allowed_rsv: int = 0,
     ) -> None:
-        if _checked_limit("allowed_rsv", allowed_rsv) not in range(8):
-            raise ValueError(f"allowed_rsv is {allowed_rsv}, not 0 to 7")
-        super().__init__(
-            role,
-            max_message_size=None,
-            max_frame_size=max_frame_size,
-            max_fragments=max_fragments,
-            allowed_rsv=allowed_rsv,
-        )
+        if _checked_int("allowed_rsv", allowed_rsv) > 0b111:
+            raise ValueError(f"allowed_rsv is {allowed_rsv}, above 7")
+        super().__init__(role, None, max_frame_size, max_fragments, allowed_rsv)
         self._partial = bool(partial)
 
     def _control_frame(self, payload: bytes, close: Close | None, results: list[Frame]) -> None:
@@ -660,16 +652,16 @@ class FrameEncoder:
         rsv3: bool = False,
     ) -> bytes:
         """Encode one frame as told, without regard to the frames before it (RFC 6455 5.2)."""
-        raw = _to_bytes(payload)
         first = operator.index(opcode)
         if first not in _OPCODES:
             raise ValueError(f"reserved opcode {first}")
-        if first & _CONTROL:
-            # 5.5
-            if not fin:
-                raise ValueError("control frame is fragmented")
-            if len(raw) > _MAX_CONTROL_SIZE:
-                raise ValueError(f"control frame payload of {len(raw)} bytes is longer than 125")
+        # 5.5: control frames are not fragmented, and have at most 125 bytes of payload.
+        is_control = first & _CONTROL
+        if is_control and not fin:
+            raise ValueError("control frame is fragmented")
+        raw = _to_bytes(payload)
+        if is_control and len(raw) > _MAX_CONTROL_SIZE:
+            raise ValueError(f"control frame payload of {len(raw)} bytes is longer than 125")
         for bit, is_set in ((0x80, fin), (0x40, rsv1), (0x20, rsv2), (0x10, rsv3)):
             if is_set:
                 first |= bit
