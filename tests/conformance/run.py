@@ -232,7 +232,7 @@ class Suite:
             if self.engine is None:
                 command = [str(self.wstest), *command]
             else:
-                container = f"wsfast-{folder.parent.name}-{folder.name}"
+                container = f"{folder.parent.name}-{folder.name}-{os.getpid()}"
                 # The folder has the same path inside; Z gives it to the container where SELinux rules.
                 shared = ["--network", "host", "--volume", f"{folder}:{folder}:Z"]
                 command = [
@@ -427,7 +427,6 @@ def run_subject(
 ) -> bool:
     """Run all cases against one subject, print what came of it, and tell whether all passed."""
     folder.mkdir(parents=True)
-    print(f"\n{subject.agent}", flush=True)
     outcomes: dict[str, Outcome] = {}
     for batch, members in batches(cases).items():
         outcomes[batch] = subject.run(suite, batch, members, folder / batch, timeout or time_limit(batch))
@@ -487,6 +486,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for turn in range(1, options.repeat + 1):
             for subject in subjects:
                 folder = reports / f"{subject.agent}-{turn}"
+                print(f"\n{subject.agent}, run {turn} of {options.repeat}", flush=True)
                 if not run_subject(subject, suite, cases, folder, options.timeout, options.wire):
                     n_bad += 1
     n_runs = len(subjects) * options.repeat
