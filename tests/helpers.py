@@ -6,6 +6,7 @@ judged, straight from RFC 6455 and from the Unicode Standard. The builder can br
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 import websockets.frames
 from websockets.streams import StreamReader
 
@@ -321,3 +323,16 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
         timeout=60,
         check=False,
     )
+
+
+def load_codec(name: str) -> ModuleType:
+    """Import ``wsfast.native`` or ``wsfast.fallback``; skip or fail if the former was not built."""
+    try:
+        return importlib.import_module(f"wsfast.{name}")
+    except ModuleNotFoundError as missing:
+        # An extension that is there and broken is never a skip.
+        if name != "native" or missing.name != "wsfast.native":
+            raise
+        if os.environ.get("WSFAST_REQUIRE_NATIVE", "") not in ("", "0"):
+            pytest.fail("wsfast.native was not built, and WSFAST_REQUIRE_NATIVE is set", pytrace=False)
+        pytest.skip("wsfast.native was not built: pip install . with a C compiler builds it")

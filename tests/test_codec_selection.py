@@ -10,8 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import load
-from helpers import KEY, run_python
+from helpers import KEY, load_codec, run_python
 
 import wsfast.codec
 from wsfast.events import Role
@@ -39,7 +38,7 @@ def test_each_codec_says_what_it_is(codec: ModuleType) -> None:
 
 def test_native_codec_is_compiled() -> None:
     """What is called native is an extension module, not a file of Python in its place."""
-    native = load("native")
+    native = load_codec("native")
     assert Path(str(native.__file__)).suffix in (".so", ".pyd")
 
 
@@ -53,7 +52,7 @@ def test_wsfast_pure_forces_the_fallback(value: str) -> None:
 @pytest.mark.parametrize("value", ["", "0"])
 def test_native_codec_is_used_where_it_was_built(value: str) -> None:
     """An empty ``WSFAST_PURE``, or 0, is the same as none."""
-    load("native")
+    load_codec("native")
     for result in (run_python(TELL, WSFAST_PURE=value), run_python(TELL)):
         assert (result.stdout.split(), result.stderr) == (["native", "wsfast.native"], "")
 
@@ -112,7 +111,7 @@ print(*sorted(names - {"wsfast"} - {f"wsfast.{name}" for name in allowed}))
 
 def test_names_of_the_selector() -> None:
     """What ``wsfast.codec`` exports is there, and comes from one of the two."""
-    chosen = load(wsfast.codec.IMPLEMENTATION)
+    chosen = load_codec(wsfast.codec.IMPLEMENTATION)
     for name in wsfast.codec.__all__:
         assert hasattr(wsfast.codec, name), name
     for name in NAMES:
