@@ -60,7 +60,8 @@ _MASK: Final = 0x80
 _LENGTH_16: Final = 126  # the length is in the next 2 bytes
 _LENGTH_64: Final = 127  # ... in the next 8
 _MAX_CONTROL_SIZE: Final = 125  # 5.5
-# Names of their own: looking up ``Opcode.TEXT`` takes 75 ns on CPython 3.11.
+# Names of their own: looking up ``Opcode.TEXT`` takes 75 ns on CPython 3.11; server messages of 32 bytes
+# take 0.7 of the time without (bench_encode).
 _CONTINUATION: Final = Opcode.CONTINUATION
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
@@ -99,7 +100,7 @@ def _to_bytes(data: Buffer) -> bytes:
 
 # Masking (5.3)
 
-# The most significant byte first, as lengths have it (5.2). Looked up once: 1.5 times as fast for 32 bytes.
+# The most significant byte first, as lengths have it (5.2). Looked up once: XOR of 32 bytes 1.5 times as fast.
 _from_bytes: Final = int.from_bytes
 
 
@@ -107,7 +108,7 @@ def _xor(data: bytes, masking_key: bytes) -> bytes:
     """XOR with the repeated key, as one long integer, or above 4 KiB as one a block.
 
     Blocks are 1.9 times as fast as one integer at 64 KiB and 2.4 times at 1 MiB. Four ``bytes.translate``,
-    one for each byte of the key, take the same time at 16 KiB and 4 times as long at 32 bytes.
+    one for each byte of the key, take the same time at 16 KiB and 4 times as long at 32 bytes (bench_mask, 3.11).
     """
     size = len(data)
     if size <= _XOR_BLOCK_SIZE:
@@ -155,6 +156,8 @@ def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
 
 def _utf8_rest(data: bytes) -> bytes | None:
     """Return the unfinished character at the end of ``data`` (0 to 3 bytes), or None if it is not UTF-8."""
+    if data.isascii():
+        return b""  # 1.9 times as fast for 16 KiB of ASCII, more below (bench_utf8, 3.11)
     try:
         _, valid_size = utf_8_decode(data, "strict", False)
     except UnicodeDecodeError:
@@ -476,8 +479,9 @@ class MessageDecoder(_FrameParser[Event]):
         self._payload = bytearray()
 
     def _whole_messages(self, chunk: bytes, pos: int, results: list[Event]) -> int:
-        # Of one frame, all here, below 64 KiB, without fault: 3 times as fast as the table up to 256 bytes.
-        # Anything else ends it, and is judged by the table from its first byte on.
+        # Messages of one frame below 64 KiB that is all here and without fault. Anything else ends the loop,
+        # and is judged by the table from its first byte on. Against the table alone it is 3.6 times as fast
+        # at 32 bytes, 1.6 times at 1 KiB (bench_decode, 3.11).
         is_masked = self._is_masked
         mask_bit, header_size = (_MASK, 6) if is_masked else (0, 2)
         whole_size = self._whole_size
@@ -689,7 +693,7 @@ class FrameEncoder:
         if self._random_bytes is not None:
             return _checked_key(self._random_bytes(4))
         if not self._keys or self._keys_n_forks != _n_forks:
-            # One call a batch: 170 ns a key instead of 440. A child must not use the keys of its parent.
+            # One call a batch: 170 ns a key, not 440 (bench_encode, 3.11). A child must not use the keys of its parent.
             batch = os.urandom(_KEY_BATCH_SIZE)
             self._keys = [batch[pos : pos + 4] for pos in range(0, _KEY_BATCH_SIZE, 4)]
             self._keys_n_forks = _n_forks
