@@ -157,7 +157,7 @@ def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
 def _utf8_rest(data: bytes) -> bytes | None:
     """Return the unfinished character at the end of ``data`` (0 to 3 bytes), or None if it is not UTF-8."""
     if data.isascii():
-        return b""  # 1.9 times as fast for 16 KiB of ASCII, more below (bench_utf8, 3.11)
+        return b""  # 1.6 times as fast for 16 KiB of ASCII, 2.2 times for 1 KiB (bench_utf8, 3.11)
     try:
         _, valid_size = utf_8_decode(data, "strict", False)
     except UnicodeDecodeError:
