@@ -1,0 +1,128 @@
+"""The README's code blocks, run as they are written, and its commands, taken apart as the shell would."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import shlex
+import tomllib
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncio_helpers import in_loop, port_of
+from helpers import BINARY, CLOSE, KEY, PING, PONG, TEXT, frame, join
+
+import wsfast
+from wsfast.asyncio.server import Server
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def block_with(text: str) -> str:
+    [block] = [block for block in blocks("python") if text in block]
+    return block
+
+
+def run_block(block: str, monkeypatch: pytest.MonkeyPatch) -> Coroutine[Any, Any, None]:
+    """Execute a block whose last line is ``asyncio.run(main())``; return what it would have run."""
+    mains: list[Coroutine[Any, Any, None]] = []
+    monkeypatch.setattr(asyncio, "run", mains.append)
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    [main] = mains
+    return main
+
+
+@in_loop
+async def test_echo_server_and_client(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As written, but for the port: the server takes one that is free, and the client is sent there."""
+    servers: list[Server] = []
+    real_serve, real_connect = wsfast.serve, wsfast.connect
+
+    def serve(handler: Any, host: str, port: int) -> Server:
+        assert (host, port) == ("127.0.0.1", 8765)
+        servers.append(real_serve(handler, host, 0))
+        return servers[0]
+
+    def connect(uri: str) -> Any:
+        assert uri == "ws://127.0.0.1:8765/"
+        return real_connect(uri.replace("8765", str(port_of(servers[0]))))
+
+    monkeypatch.setattr(wsfast, "serve", serve)
+    monkeypatch.setattr(wsfast, "connect", connect)
+    serving = asyncio.create_task(run_block(block_with("async def echo(ws)"), monkeypatch))
+    while not (servers and servers[0].is_serving()):
+        await asyncio.sleep(0)
+    await run_block(block_with("print(await ws.recv())"), monkeypatch)
+    assert capsys.readouterr().out == "Hello!\n"
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
+def test_codec() -> None:
+    """The block defines ``received(chunk)``, a server's echo."""
+    names: dict[str, Any] = {}
+    exec(compile(block_with("MessageDecoder(Role.SERVER"), "README.md", "exec"), names)
+    received = names["received"]
+    from_client = functools.partial(frame, key=KEY)
+    stream = join(from_client(TEXT, "안녕"), from_client(BINARY, b"\xff"), from_client(PING, "?"))
+    assert received(stream[:3]) == []
+    assert received(stream[3:]) == [frame(TEXT, "안녕"), frame(BINARY, b"\xff"), frame(PONG, "?")]
+    assert received(from_client(CLOSE, b"\x03\xe8")) == [frame(CLOSE, b"\x03\xe8")]
+
+
+def test_codec_with_a_fault() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(block_with("MessageDecoder(Role.SERVER"), "README.md", "exec"), names)
+    [close] = names["received"](frame(TEXT, "not masked"))
+    assert close == frame(CLOSE, b"\x03\xeaframe from a client is not masked")
+
+
+def test_all_python_blocks_are_run_here() -> None:
+    assert len(blocks("python")) == 3
+
+
+def wsfast_commands() -> Iterator[list[str]]:
+    """Every ``wsfast ...`` in a shell block, without what the shell makes of pipes, comments and variables."""
+    for line in "\n".join(blocks("sh")).splitlines():
+        for part in re.split(r"\||&&", line):
+            words = [word for word in shlex.split(part, comments=True) if not re.match(r"[A-Z_]+=", word)]
+            if words and words[0].rpartition("/")[2] == "wsfast":
+                yield words[1:]
+
+
+@pytest.mark.parametrize("arguments", list(wsfast_commands()), ids=" ".join)
+def test_commands_are_understood(arguments: list[str]) -> None:
+    """Taken apart by the command line itself; ``test_cli`` runs them."""
+    from wsfast.cli import _parser
+
+    assert _parser().parse_args(arguments).command == arguments[0]
+
+
+def test_commands_of_the_first_screen() -> None:
+    """The two that a newcomer copies are one line each; CI runs the second as it is written."""
+    demo, tests = [block.strip() for block in blocks("sh")[:2]]
+    for line in (demo, tests):
+        assert "\n" not in line
+        assert line.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    assert demo.endswith(" && .venv/bin/wsfast demo")
+    assert tests.endswith(" && .venv/bin/pytest")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert "test" in project["optional-dependencies"]
+    assert "wsfast" in project["scripts"]
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if not target.startswith(("http://", "https://")):
+            assert (ROOT / target).exists(), target
