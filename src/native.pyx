@@ -65,6 +65,7 @@ cdef inline uint32_t read_key(object masking_key) except? 0:
 
 
 def apply_mask(data, masking_key):
+    """Mask or unmask ``data``: XOR with the 4-byte ``masking_key``, repeated (RFC 6455 5.3)."""
     cdef Py_buffer source
     cdef uint32_t key
     cdef bytes masked
@@ -79,6 +80,7 @@ def apply_mask(data, masking_key):
 
 
 def mask_inplace(buffer, masking_key, phase=0):
+    """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3)."""
     cdef Py_buffer target
     cdef uint32_t key
     PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
@@ -95,6 +97,7 @@ def mask_inplace(buffer, masking_key, phase=0):
 
 
 def utf8_valid(data):
+    """Tell whether ``data`` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms)."""
     cdef Py_buffer source
     PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
     try:
@@ -104,6 +107,8 @@ def utf8_valid(data):
 
 
 cdef class Utf8Validator:
+    """Check UTF-8 as it arrives, in pieces cut anywhere (RFC 6455 8.1)."""
+
     cdef wsfast_utf8 state
     cdef bint valid
 
@@ -112,6 +117,7 @@ cdef class Utf8Validator:
 
     @cython.critical_section
     def feed(self, data):
+        """Check the next piece. False from the first byte that no continuation could mend, and ever after."""
         cdef Py_buffer source
         PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
         try:
@@ -124,10 +130,12 @@ cdef class Utf8Validator:
 
     @property
     def complete(self):
+        """True when all that was fed is valid and does not end inside a character."""
         return self.valid and self.state.n_due == 0
 
     @cython.critical_section
     def reset(self):
+        """Start anew, as after construction."""
         self.valid = True
         self.state = wsfast_utf8(n_due=0)
 
@@ -149,7 +157,7 @@ cdef uint64_t limit_of(object limit, str name) except? 0:
 cdef object fault_of(wsfast_verdict verdict, const wsfast_rules* rules, const wsfast_header* header):
     """The failure that a verdict stands for, with its numbers."""
     if verdict == WSFAST_RESERVED_BITS:
-        return faults.reserved_bits((header.first & 0x70 & ~rules.allowed_rsv) >> 4)
+        return faults.reserved_bits((header.first & 0x70 & ~(0 if header.first & 0x08 else rules.allowed_rsv)) >> 4)
     if verdict == WSFAST_RESERVED_OPCODE:
         return faults.reserved_opcode(header.first & 0x0F)
     if verdict == WSFAST_NOT_MASKED:
@@ -206,7 +214,7 @@ cdef class _Decoder:
 
     cdef readonly object role
     cdef readonly object failure
-    cdef readonly bint has_control
+    cdef bint control_seen          # by the last feed(): a control frame, or a failure
     cdef bint finished              # a Close or a failure came: what follows is ignored (5.5.1, 7.1.7)
     cdef bint in_frame              # the header is read, the payload is not complete
     cdef uint8_t n_held             # bytes of an unfinished header, in `held`
@@ -225,6 +233,7 @@ cdef class _Decoder:
 
     @cython.critical_section
     def feed(self, chunk):
+        """Decode the next ``chunk``, of any size, and return what it completed, in order."""
         cdef Py_buffer source
         PyObject_GetBuffer(chunk, &source, PyBUF_SIMPLE)
         try:
@@ -235,7 +244,7 @@ cdef class _Decoder:
     cdef list decode(self, const uint8_t* data, Py_ssize_t size):
         cdef list events = []
         cdef Py_ssize_t pos = 0, n_payload
-        self.has_control = False
+        self.control_seen = False
         while not self.finished:
             if not self.in_frame:
                 if pos == size:
@@ -271,7 +280,7 @@ cdef class _Decoder:
     cdef int fail(self, object failure) except -1:
         """Fail the connection (7.1.7): what was incomplete is dropped, what comes is ignored."""
         self.failure = failure
-        self.has_control = True
+        self.control_seen = True
         self.finished = True
         self.drop()
         return 0
@@ -360,7 +369,7 @@ cdef class _Decoder:
             self.in_frame = False
             payload = PyBytes_FromStringAndSize(<char*>self.control, self.control_size)
             self.control_size = 0
-            self.has_control = True
+            self.control_seen = True
             self.end_control(self.header.first & 0x0F, payload, events)
         return 0
 
@@ -376,6 +385,8 @@ cdef class _Decoder:
 
 
 cdef class MessageDecoder(_Decoder):
+    """Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argument means."""
+
     cdef readonly object max_message_size
     cdef readonly object max_frame_size
     cdef readonly object max_fragments
@@ -389,6 +400,11 @@ cdef class MessageDecoder(_Decoder):
         self.max_message_size = max_message_size
         self.max_frame_size = max_frame_size
         self.max_fragments = max_fragments
+
+    @property
+    def has_control(self):
+        """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
+        return self.control_seen
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
         cdef object message
@@ -464,10 +480,9 @@ cdef class MessageDecoder(_Decoder):
 
 @cython.final
 cdef class FrameDecoder(_Decoder):
-    cdef readonly object max_frame_size
-    cdef readonly object max_fragments
-    cdef readonly bint partial
-    cdef readonly int allowed_rsv
+    """Bytes in, frames out (RFC 6455 5). ``native.pyi`` says what each argument means."""
+
+    cdef bint partial
 
     def __cinit__(self, role, *, max_frame_size=1_048_576, max_fragments=None, partial=False, allowed_rsv=0):
         self.set_role(role)
@@ -479,10 +494,7 @@ cdef class FrameDecoder(_Decoder):
         if not 0 <= allowed_rsv <= 7:
             raise ValueError(f"allowed_rsv must be 0 to 7, not {allowed_rsv}")
         self.rules.allowed_rsv = <uint8_t>(<int>allowed_rsv << 4)
-        self.max_frame_size = max_frame_size
-        self.max_fragments = max_fragments
         self.partial = bool(partial)
-        self.allowed_rsv = allowed_rsv
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
         cdef uint64_t offset = self.header.payload_length - self.n_missing if self.partial else 0
@@ -528,6 +540,8 @@ cdef int POOL_SIZE = 256            # bytes: os.urandom costs about as much for 
 
 @cython.final
 cdef class FrameEncoder:
+    """Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
+
     cdef readonly object role
     cdef object random_bytes        # None: os.urandom, through the pool
     cdef bint masks
@@ -541,13 +555,17 @@ cdef class FrameEncoder:
     def __cinit__(self, role, *, random_bytes=None):
         self.role = Role(role)
         self.masks = self.role is Role.CLIENT
+        if random_bytes is not None and not callable(random_bytes):
+            raise TypeError(f"random_bytes must be a function, not {type(random_bytes).__name__}")
         self.random_bytes = random_bytes
 
     @property
     def in_message(self):
+        """True between ``fragment(..., fin=False)`` and ``fragment(..., fin=True)``."""
         return self.message_type != WSFAST_NO_MESSAGE
 
     def message(self, data, text=None):
+        """Encode a whole message as one frame (RFC 6455 5.6)."""
         if self.message_type != WSFAST_NO_MESSAGE:
             raise RuntimeError("a fragmented message is not finished")  # 5.4
         if PyUnicode_Check(data):
@@ -558,45 +576,46 @@ cdef class FrameEncoder:
 
     @cython.critical_section
     def fragment(self, data, fin=False, text=None):
+        """Encode the next fragment of a message (RFC 6455 5.4)."""
         cdef bint is_str = PyUnicode_Check(data)
-        cdef wsfast_message message_type = WSFAST_TEXT_MESSAGE
+        cdef bint is_text = is_str if text is None else text
+        cdef wsfast_message message_type = WSFAST_TEXT_MESSAGE if is_text else WSFAST_BINARY_MESSAGE
         cdef wsfast_utf8 utf8 = self.utf8
         cdef uint8_t first = 0x80 if fin else 0
+        cdef object payload
         cdef bytes frame
         cdef Py_buffer source
-        if not (is_str if text is None else text):
-            message_type = WSFAST_BINARY_MESSAGE
         if self.message_type == WSFAST_NO_MESSAGE:
             first |= <uint8_t>message_type
             utf8 = wsfast_utf8(n_due=0)
         elif self.message_type != message_type:
             raise TypeError("all fragments of a message must be text, or all binary")
-        if is_str:
-            if message_type == WSFAST_TEXT_MESSAGE and utf8.n_due:
-                raise ValueError("text is not valid UTF-8")  # 8.1: the bytes before end inside a character
-            frame = self.encode_str(first, data)
-        else:
-            if message_type == WSFAST_TEXT_MESSAGE:
-                PyObject_GetBuffer(data, &source, PyBUF_SIMPLE)
-                try:
-                    if not wsfast_utf8_feed_by(
-                        text_kernels, &utf8, <const uint8_t*>source.buf, source.len
-                    ) or fin and utf8.n_due:
-                        raise ValueError("text is not valid UTF-8")  # 8.1
-                finally:
-                    PyBuffer_Release(&source)
-            frame = self.encode_buffer(first, data)
+        payload = PyUnicode_AsUTF8String(data) if is_str else data
+        PyObject_GetBuffer(payload, &source, PyBUF_SIMPLE)
+        try:
+            # 8.1, over the whole message. A str is UTF-8 by itself, unless it begins inside a character.
+            if is_text and (utf8.n_due or not is_str):
+                if not wsfast_utf8_feed_by(
+                    text_kernels, &utf8, <const uint8_t*>source.buf, source.len
+                ) or fin and utf8.n_due:
+                    raise ValueError("text is not valid UTF-8")
+            frame = self.encode(first, <const uint8_t*>source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
         self.utf8 = utf8
         self.message_type = WSFAST_NO_MESSAGE if fin else message_type
         return frame
 
     def ping(self, payload=b""):
+        """Encode a Ping of at most 125 bytes of ``payload``, else ``ValueError`` (RFC 6455 5.5.2)."""
         return self.encode_control(WSFAST_PING, payload)
 
     def pong(self, payload=b""):
+        """Encode a Pong of at most 125 bytes of ``payload``, else ``ValueError`` (RFC 6455 5.5.3)."""
         return self.encode_control(WSFAST_PONG, payload)
 
     def close(self, code=None, reason=""):
+        """Encode a Close frame (RFC 6455 5.5.1)."""
         cdef bytes reason_bytes
         if not isinstance(reason, str):
             raise TypeError(f"close reason must be a str, not {type(reason).__name__}")
@@ -613,7 +632,9 @@ cdef class FrameEncoder:
         return self.encode_control(WSFAST_CLOSE, code.to_bytes(2, "big") + reason_bytes)
 
     def frame(self, opcode, payload=b"", fin=True, rsv1=False, rsv2=False, rsv3=False):
+        """Encode one frame as told, without regard to the frames before it (RFC 6455 5.2)."""
         cdef uint8_t first
+        opcode = index(opcode)
         if opcode not in OPCODES:
             raise ValueError(f"opcode {opcode!r} is reserved")
         first = <uint8_t><int>opcode
@@ -681,12 +702,10 @@ cdef class FrameEncoder:
 
     cdef int draw_key(self, uint8_t* key) except -1:
         """A new masking key for each frame, from a strong source (RFC 6455 5.3, 10.3)."""
-        cdef bytes drawn
+        cdef uint32_t drawn
         if self.random_bytes is not None:
-            drawn = bytes(self.random_bytes(4))
-            if len(drawn) != 4:
-                raise ValueError(f"random_bytes(4) returned {len(drawn)} bytes")
-            memcpy(key, PyBytes_AS_STRING(drawn), 4)
+            drawn = read_key(self.random_bytes(4))
+            memcpy(key, &drawn, 4)
             return 0
         with cython.critical_section(self):
             if self.pool is None or self.pool_pos >= POOL_SIZE or self.pool_n_forks != n_forks:

@@ -58,13 +58,13 @@ def test_close_sends_close_and_waits_for_the_peers(connection: Connection, peer:
     assert connection.peer_closed_first is False
 
 
-def test_close_of_peer_is_answered_with_its_code(connection: Connection, peer: Peer) -> None:
-    """5.5.1: the answer typically echoes the code."""
+def test_close_of_peer_is_answered_with_its_code_and_reason(connection: Connection, peer: Peer) -> None:
+    """5.5.1: the answer typically echoes the code; browsers show the reason of the answer to the page."""
     assert connection.receive_data(peer.frame(CLOSE, close_payload(3999, "done"))) == [Close(3999, "done")]
     assert connection.data_to_send() == b""
     assert connection.ready_state is ReadyState.OPEN, "messages before the Close can still be answered"
     connection.answer()
-    assert sent(connection) == [(CLOSE, close_payload(3999))]
+    assert sent(connection) == [(CLOSE, close_payload(3999, "done"))]
     assert connection.ready_state is ReadyState.CLOSING
     assert connection.closing_done
     assert (connection.close_code, connection.close_reason) == (3999, "done")

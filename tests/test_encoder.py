@@ -109,6 +109,12 @@ def test_lone_surrogate_is_a_unicode_encode_error(codec: ModuleType, role: Role,
     with pytest.raises(UnicodeEncodeError):
         encoder.fragment(text, fin=True)
     assert encoder.fragment("b", fin=True) == frame(CONTINUATION, "b", key=key_of(role))
+    # Found by test_agreement: a surrogate is one also where any character would be out of place.
+    encoder.fragment(b"\xe2\x82", text=True)
+    for fin in (False, True):
+        with pytest.raises(UnicodeEncodeError):
+            encoder.fragment(text, fin=fin)
+    assert encoder.fragment(b"\xac", fin=True, text=True) == frame(CONTINUATION, b"\xac", key=key_of(role))
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])

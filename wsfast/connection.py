@@ -146,14 +146,15 @@ class Connection:
     def answer(self) -> None:
         """Let the peer's Close, or its fault, take effect: send the Close frame that is owed for it.
 
-        A Close is answered with its own code (5.5.1; an empty one with an empty one), a fault by failing the
-        connection (7.1.7). Does nothing when nothing is owed.
+        A Close is answered with its own code and reason (5.5.1; an empty one with an empty one), a fault by failing
+        the connection (7.1.7). Does nothing when nothing is owed.
         """
         ending, self.ending = self.ending, None
         if self.ready_state is not ReadyState.OPEN:
             return
         if isinstance(ending, Close):
-            self._start_closing(Close(ending.code))
+            # With the reason: browsers show the page what they receive, not what it gave to close().
+            self._start_closing(ending)
         elif isinstance(ending, Failure):
             self._start_closing(Close(ending.code, ending.reason))
 

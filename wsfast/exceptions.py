@@ -89,6 +89,11 @@ def shown(text: str, size: int = _SHOWN_SIZE) -> str:
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
+def shown_uri(uri: str) -> str:
+    """Return ``uri`` fit for a log: without its password."""
+    return shown(_PASSWORD.sub(r"\1:***@", uri))
+
+
 class WebSocketException(Exception):
     """Base of all exceptions of this package."""
 
@@ -183,8 +188,7 @@ class InvalidURI(WebSocketException):
         self.msg = msg
 
     def __str__(self) -> str:
-        uri = shown(_PASSWORD.sub(r"\1:***@", self.uri))
-        return f"{uri or 'an empty string'} is not a WebSocket URI: {self.msg}"
+        return f"{shown_uri(self.uri) or 'an empty string'} is not a WebSocket URI: {self.msg}"
 
 
 class InvalidHandshake(WebSocketException):

@@ -347,7 +347,7 @@ class ClientHandshake:
         self._end(InvalidStatus(self.response))
 
     def _end(self, error: InvalidHandshake | None) -> None:
-        self.error = error
+        self.error = _without_frames(error)
         self.done = True
         self._http = None
         self._body.clear()
@@ -487,7 +487,7 @@ class ServerHandshake:
             )
 
     def _fail(self, error: InvalidHandshake) -> None:
-        self.error = error
+        self.error = _without_frames(error)
         self.response_due = self._error_response(error)
 
     # Answering
@@ -508,7 +508,7 @@ class ServerHandshake:
             key = self._check_request(self.request)
             self.subprotocol = self._choose_subprotocol(self.request.headers)
         except InvalidHandshake as error:
-            self.error = error
+            self.error = _without_frames(error)
             return self._error_response(error)
         self._may_switch = True
         headers = Headers()
@@ -659,6 +659,9 @@ class ServerHandshake:
             raise ValueError(f"the response cannot be sent: {error}") from None
         self._to_send += self._http.send(event) + body
         self._http = None
+        self._select_subprotocol = (
+            None  # the caller's function often knows the connection, and would keep it alive
+        )
         self.accepted = opens
         if not opens:
             self.subprotocol = None
@@ -689,6 +692,15 @@ class ServerHandshake:
 
 
 # Shared by both roles
+
+
+def _without_frames(error: InvalidHandshake | None) -> InvalidHandshake | None:
+    """Return ``error`` fit to be kept: its tracebacks, and its causes', would keep everything else alive."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _check_upgrade(headers: Headers) -> None:

@@ -7,6 +7,7 @@ time limit, redirects, and the delays between attempts.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import random
 import socket
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..codec import Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
-from ..exceptions import HandshakeTimeout, InvalidMessage, InvalidStatus, SecurityError
+from ..exceptions import HandshakeTimeout, InvalidMessage, InvalidStatus, InvalidURI, SecurityError, shown_uri
 from ..handshake import USER_AGENT, ClientHandshake
 from ..headers import Headers
 from ..uri import WebSocketURI, parse_uri
-from .connection import Connection, Logger
+from .connection import Connection, Logger, queue_limits
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -63,9 +64,16 @@ class ClientConnection(Connection):
         handshake = self.protocol.handshake
         assert isinstance(handshake, ClientHandshake)
         self.response = handshake.response
-        if handshake.error is not None:
+        error, handshake.error = (
+            handshake.error,
+            None,
+        )  # its traceback will lead to here: kept, it would be a cycle
+        if error is not None:
             self.transport.abort()
-            raise handshake.error from self._lost_exception
+            try:
+                raise error from self._lost_exception
+            finally:
+                del error
 
     def eof_received(self) -> bool:
         if self.protocol.ready_state is ReadyState.CONNECTING:
@@ -145,6 +153,7 @@ class connect:
         **kwargs: Any,
     ) -> None:
         require_no_compression(compression)
+        queue_limits(max_queue)  # what is wrong with it is heard before anything is connected
         self.uri = uri
         self._origin = origin
         self._subprotocols = subprotocols
@@ -200,7 +209,9 @@ class connect:
                 delay = next(delays, None)
                 if delay is None:
                     raise
-                self._logger.info("connecting to %s failed, again in %.1f s: %s", self.uri, delay, exception)
+                self._logger.info(
+                    "connecting to %s failed, again in %.1f s: %s", shown_uri(self.uri), delay, exception
+                )
                 await asyncio.sleep(delay)
                 continue
             delays = None
@@ -217,7 +228,7 @@ class connect:
             if isinstance(exception, HandshakeTimeout | OSError) and exception.args:
                 raise  # the network's own
             raise HandshakeTimeout(
-                f"{self.uri} did not finish the opening handshake within {self._open_timeout} s; "
+                f"{shown_uri(self.uri)} did not finish the opening handshake within {self._open_timeout} s; "
                 "is it a WebSocket server? open_timeout sets the limit"
             ) from exception
 
@@ -227,23 +238,30 @@ class connect:
             try:
                 return await self._connect_once(parse_uri(uri), headers)
             except InvalidStatus as exception:
-                response = exception.response
-                if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+                locations = exception.response.headers.get_all("Location")
+                if exception.response.status_code not in _REDIRECTS or len(locations) != 1:
                     raise
-                uri, headers = self._redirect(uri, response.headers["Location"], headers)
-        raise SecurityError(f"{self.uri} redirects more than {MAX_REDIRECTS} times")
+                uri, headers = self._redirect(uri, locations[0], headers)
+        raise SecurityError(f"{shown_uri(self.uri)} redirects more than {MAX_REDIRECTS} times")
 
     def _redirect(self, uri: str, location: str, headers: Headers) -> tuple[str, Headers]:
-        target = urllib.parse.urljoin(uri, location)
+        try:
+            target = urllib.parse.urljoin(uri, location)
+        except ValueError as error:
+            raise InvalidURI(location, f"a redirect leads there, and {error}") from error
         # Servers answer in the terms of HTTP: the schemes are those of the same ports (RFC 6455 3).
         if target.startswith(("http:", "https:")):
             target = "ws" + target.removeprefix("http")
         old, new = parse_uri(uri), parse_uri(target)
         if old.secure and not new.secure:
-            raise SecurityError(f"refused to follow a redirect from {uri} to {target}: it is not encrypted")
+            raise SecurityError(
+                f"refused to follow a redirect from {shown_uri(uri)} to {shown_uri(target)}: it is not encrypted"
+            )
         if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
             if self._tcp_options.keys() & {"sock", "host", "port", "path"}:
-                raise SecurityError(f"refused to follow a redirect to {target}: where to connect was given")
+                raise SecurityError(
+                    f"refused to follow a redirect to {shown_uri(target)}: where to connect was given"
+                )
             headers = Headers(
                 (name, value) for name, value in headers.raw_items() if name.lower() not in _CREDENTIALS
             )
@@ -295,14 +313,25 @@ class connect:
                 options.setdefault("port", uri.port)
             _, connection = await loop.create_connection(factory, **options)
             return connection
-        except (ConnectionRefusedError, socket.gaierror) as exception:
-            refused = isinstance(exception, ConnectionRefusedError)
-            hint = (
-                "nothing listens there; is the server running, and is the port right?"
-                if refused
-                else "the host name has no address; is it spelled right?"
+        except OSError as exception:
+            hinted = self._with_hint(exception)
+            if hinted is None:
+                raise
+            raise hinted from exception
+
+    def _with_hint(self, exception: OSError) -> OSError | None:
+        """The same exception with a text that says what to do, for the two that most people meet."""
+        if isinstance(exception, socket.gaierror):
+            hint = "the host name has no address; is it spelled right?"
+            return socket.gaierror(exception.errno, f"cannot connect to {shown_uri(self.uri)}: {hint}")
+        # asyncio makes one OSError of several, when a name has several addresses.
+        refused, text = f"[Errno {errno.ECONNREFUSED}]", str(exception)
+        if isinstance(exception, ConnectionRefusedError) or 0 < text.count("[Errno ") == text.count(refused):
+            hint = "nothing listens there; is the server running, and is the port right?"
+            return ConnectionRefusedError(
+                errno.ECONNREFUSED, f"cannot connect to {shown_uri(self.uri)}: {hint}"
             )
-            raise type(exception)(exception.errno, f"cannot connect to {self.uri}: {hint}") from exception
+        return None
 
 
 def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any) -> connect:

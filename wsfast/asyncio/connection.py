@@ -16,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import uuid
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
@@ -42,6 +43,10 @@ Data: TypeAlias = str | bytes
 Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
+
+# Seconds for which messages may delay the answer to the peer's Close where nobody ever waited in recv(), as in a
+# server that only sends. Chromium waits for 2.
+_MAX_DELAY = 1.0
 
 # Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
 _MAX_BATCH_SIZE = 65_536
@@ -86,6 +91,7 @@ class Connection(asyncio.Protocol):
         "_handshake_done",
         "_high",
         "_id",
+        "_is_received",
         "_keepalive_timer",
         "_loop",
         "_lost_exception",
@@ -142,6 +148,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None  # of the task that waits in recv()
         self._reading_paused = False
         self._dropping = False
+        self._is_received = False  # somebody has waited in recv()
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._flush_scheduled = False
@@ -262,6 +269,7 @@ class Connection(asyncio.Protocol):
                 return self._raise_closed()
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another task is already waiting in recv()")
+        self._is_received = True
         self._waiter = self._loop.create_future()
         return self._waiter
 
@@ -326,7 +334,7 @@ class Connection(asyncio.Protocol):
             self._ending = True
             self._resume_reading()  # what is left to find is the end of the stream
             if self._messages:
-                self._start_close_timer(self._answer)
+                self._start_close_timer(self._answer, math.inf if self._is_received else _MAX_DELAY)
             else:
                 self._answer()
         elif self.protocol.receiving_done:
@@ -498,7 +506,9 @@ class Connection(asyncio.Protocol):
         """
         if self.protocol.ready_state is not _OPEN:
             await self._may_send()
-        payload = data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
+        payload = (
+            data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
+        )
         if payload is not None and len(payload) > 125:
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
         answered = self._send_ping(payload)
@@ -597,9 +607,10 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write_eof()
 
-    def _start_close_timer(self, then: Any) -> None:
-        if self._close_timeout is not None and self._close_timer is None:
-            self._close_timer = self._loop.call_later(self._close_timeout, then)
+    def _start_close_timer(self, then: Callable[[], object], at_most: float = math.inf) -> None:
+        delay = at_most if self._close_timeout is None else min(self._close_timeout, at_most)
+        if delay != math.inf and self._close_timer is None:
+            self._close_timer = self._loop.call_later(delay, then)
 
     def _cancel_close_timer(self) -> None:
         if self._close_timer is not None:

@@ -22,7 +22,7 @@ from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, Request, Response, ServerHandshake
 from .client import require_no_compression, size_limits
-from .connection import Connection, Logger
+from .connection import Connection, Logger, queue_limits
 
 if TYPE_CHECKING:
     from typing import Self
@@ -85,19 +85,23 @@ class ServerConnection(Connection):
         response: Response | None = handshake.response_due
         self.request = request = handshake.request
         if request is not None and response is None:
-            response = await self._decide(request, process_request)
-            if process_response is not None:
-                changed = process_response(self, request, response)
-                if inspect.isawaitable(changed):
-                    changed = await changed
-                response = changed or response
+            try:
+                response = await self._decide(request, process_request, process_response)
+            except Exception:  # of the application's functions
+                self.logger.error("opening handshake failed", exc_info=True)
+                response = self._failed()
         if response is None:
             # Nothing that could be answered.
             self.transport.abort()
             return
         if handshake.error is not None:
             self.logger.info("opening handshake failed: %s", handshake.error)
-        handshake.send_response(response)
+        try:
+            handshake.send_response(response)
+        except ValueError:
+            self.logger.error("this response cannot be sent: %r", response, exc_info=True)
+            response = self._failed()
+            handshake.send_response(response)
         self.response = response
         self.transport.write(handshake.data_to_send())
         self._resume_reading()
@@ -106,22 +110,25 @@ class ServerConnection(Connection):
         else:
             self._close_transport()
 
-    async def _decide(self, request: Request, process_request: ProcessRequest | None) -> Response:
+    async def _decide(
+        self,
+        request: Request,
+        process_request: ProcessRequest | None,
+        process_response: ProcessResponse | None,
+    ) -> Response:
+        response: Response | None = None
         if process_request is not None:
-            try:
-                response = process_request(self, request)
-                if inspect.isawaitable(response):
-                    response = await response
-            except Exception:
-                self.logger.error("process_request failed", exc_info=True)
-                return self._handshake.reject(500, "The server failed to process the request.\n")
-            if response is not None:
-                return response
-        try:
-            return self._handshake.accept()
-        except Exception:  # of select_subprotocol, which is the application's
-            self.logger.error("opening handshake failed", exc_info=True)
-            return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
+            answer = process_request(self, request)
+            response = await answer if inspect.isawaitable(answer) else answer
+        if response is None:
+            response = self._handshake.accept()
+        if process_response is not None:
+            change = process_response(self, request, response)
+            response = (await change if inspect.isawaitable(change) else change) or response
+        return response
+
+    def _failed(self) -> Response:
+        return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
 
 
 class Server:
@@ -257,12 +264,18 @@ class Server:
     def _refuse(self, connection: ServerConnection) -> None:
         """Answer a handshake with 503, as the server is closing."""
         handshake = connection._handshake
-        if handshake.request is not None and not connection.transport.is_closing():
+        if (
+            handshake.request is not None
+            and connection.response is None
+            and not connection.transport.is_closing()
+        ):
             handshake.send_response(connection.respond(503, "The server is shutting down.\n"))
             connection.transport.write(handshake.data_to_send())
         connection.transport.close()
 
     async def _listen(self) -> Self:
+        if self._server is not None:  # `server = await serve(...)`, then `async with server`
+            return self
         self._closed = asyncio.get_running_loop().create_future()
         self._server = await self._create_server(lambda: self._new_connection(self))
         for listening in self._server.sockets:
@@ -320,11 +333,12 @@ def serve(
     - Others go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
     """
     require_no_compression(compression)
-    if subprotocols is not None and isinstance(subprotocols, str):
-        raise TypeError("subprotocols must be a list of names, not a str")
     logger = logger or logging.getLogger("wsfast.server")
     max_message_size, max_frame_size = size_limits(max_size)
     connection_class = create_connection or ServerConnection
+    # What is wrong with these is heard now, and not from each connection.
+    ServerHandshake(origins=origins, subprotocols=subprotocols, server_header=server_header)
+    queue_limits(max_queue)
 
     def new_connection(server: Server) -> ServerConnection:
         def select(offers: Sequence[str]) -> str | None:
