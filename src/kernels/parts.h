@@ -45,8 +45,11 @@ static inline int wsfast_utf8_feed_by(
 {
     wsfast_part part;
     wsfast_measure measure = {0, 0};
-    /* What is short gains nothing; and ASCII is skipped fast enough. */
-    if (kernels == NULL || size < 64 || (state->n_due == 0 && wsfast_is_ascii(data, size)))
+    if (size < 64)
+        return wsfast_utf8_feed(state, data, size); /* too short to gain anything */
+    if (state->n_due == 0 && wsfast_is_ascii(data, size))
+        return 1;
+    if (kernels == NULL)
         return wsfast_utf8_feed(state, data, size);
     /* The character that the last piece left unfinished, byte by byte. */
     size_t pos = 0;
