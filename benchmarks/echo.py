@@ -8,8 +8,9 @@ How it is measured, and why:
   it echoed. The kernel's work on loopback falls to whoever sends. "total" adds the client's own CPU time.
 - The client is the same for all: a blocking socket that sends masked frames built beforehand and counts the bytes
   that come back. Before that, echoes of different messages are compared byte by byte.
-- The servers take turns, sample by sample. The best sample is what the work costs; the median tells how quiet the
-  machine was. Compare inside one run only.
+- The servers take turns, sample by sample. A ratio is the median of the ratios inside each round, as a processor that
+  changes its speed then changes it for both; the best sample comes nearest to what the work costs. Figures of
+  different runs are not to be compared.
 
 Linux only: CPU affinity, and the clock of another process. Peers that are not installed are left out, and named.
 """
@@ -182,6 +183,12 @@ class Sampler:
         self.total_us.append((server_ns + client_ns) / n_messages / 1000)
 
 
+def ratio(sampler: Sampler, reference: Sampler) -> float:
+    """How many times as much CPU time as ``reference`` a server uses for a message."""
+    rounds = zip(sampler.server_us, reference.server_us, strict=True)
+    return statistics.median(own / other for own, other in rounds)
+
+
 Results = dict[Case, dict[str, Sampler]]
 
 
@@ -219,15 +226,18 @@ def measure(names: list[str], cases: list[Case], options: argparse.Namespace) ->
 
 def report(results: Results) -> None:
     for case, samplers in results.items():
-        best = {name: min(sampler.server_us) for name, sampler in samplers.items()}
-        references = [name for name in REFERENCES if name in best]
-        print(f"\n{case.name}: CPU us per message")
+        references = [name for name in REFERENCES if name in samplers]
+        print(f"\n{case.name}: CPU us of the server per message (total: with the client)")
         header = "".join(f"  {'/ ' + name:>19}" for name in references)
-        print(f"{'':20}{'server':>8}  {'median':>8}  {'total':>8}{header}")
+        print(f"{'':20}{'best':>8}  {'median':>8}  {'total':>8}{header}")
         for name, sampler in samplers.items():
-            ratios = "".join(f"  {best[name] / best[reference]:18.2f}x" for reference in references)
-            median, total = statistics.median(sampler.server_us), min(sampler.total_us)
-            print(f"{name:20}{best[name]:8.2f}  {median:8.2f}  {total:8.2f}{ratios}")
+            best, median, total = (
+                min(sampler.server_us),
+                statistics.median(sampler.server_us),
+                min(sampler.total_us),
+            )
+            ratios = "".join(f"  {ratio(sampler, samplers[reference]):18.2f}x" for reference in references)
+            print(f"{name:20}{best:8.2f}  {median:8.2f}  {total:8.2f}{ratios}")
 
 
 def judge(results: Results, loop: str) -> int:
@@ -241,10 +251,10 @@ def judge(results: Results, loop: str) -> int:
             print(f"{promise}: not measured")
             n_missed += 1
             continue
-        ratio = min(samplers[bar.subject].server_us) / min(samplers[bar.peer].server_us)
-        met = ratio <= bar.max_ratio
+        measured = ratio(samplers[bar.subject], samplers[bar.peer])
+        met = measured <= bar.max_ratio
         n_missed += not met
-        print(f"{promise}: {ratio:.2f}x, {'met' if met else 'MISSED'}")
+        print(f"{promise}: {measured:.2f}x, {'met' if met else 'MISSED'}")
     return n_missed
 
 
@@ -297,10 +307,8 @@ def main() -> int:
             print(f"left out: {name}: {needs} is not installed")
         else:
             names.append(name)
-    print(
-        "peers: "
-        + ", ".join(sorted({version_of(needs) for name in names if (needs := SUBJECTS[name].needs)}))
-    )
+    peers = sorted({version_of(needs) for name in names if (needs := SUBJECTS[name].needs)})
+    print("peers: " + (", ".join(peers) or "none"))
     cases = [
         Case(int(size), int(n_in_flight))
         for size in options.sizes.split(",")
