@@ -399,7 +399,7 @@ def wire(role: Role, **options: Any) -> Wired:
     transport = FakeTransport(connection, role)
     connection.connection_made(transport)
     if keepalive:
-        connection._start_keepalive()
+        connection._keepalive.start()
     return Wired(connection, transport, KEY if role is Role.SERVER else None)
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .asyncio.broadcast import broadcast
     from .asyncio.client import connect, unix_connect
-    from .asyncio.connection import broadcast
     from .asyncio.server import serve, unix_serve
     from .connection import ReadyState
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
@@ -37,7 +37,7 @@ _HOMES = {
     "ConnectionClosedError": ".exceptions",
     "ConnectionClosedOK": ".exceptions",
     "ReadyState": ".connection",
-    "broadcast": ".asyncio.connection",
+    "broadcast": ".asyncio.broadcast",
     "connect": ".asyncio.client",
     "serve": ".asyncio.server",
     "unix_connect": ".asyncio.client",

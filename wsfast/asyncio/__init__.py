@@ -1,7 +1,8 @@
 """The asyncio API: ``connect``, ``serve``, ``broadcast``, with the names and habits of ``websockets``."""
 
+from .broadcast import broadcast
 from .client import ClientConnection, connect, unix_connect
-from .connection import Connection, broadcast
+from .connection import Connection
 from .server import Server, ServerConnection, serve, unix_serve
 
 __all__ = [

@@ -30,6 +30,7 @@ from ..connection import ReadyState
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
 from ..handshake import Request, Response
 from .buffered import BufferedReceiver, wants_buffer
+from .keepalive import Keepalive
 from .pings import PendingPings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Connection", "Data", "broadcast"]
+__all__ = ["Connection", "Data"]
 
 Data: TypeAlias = str | bytes
 Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
@@ -92,14 +93,12 @@ class Connection(asyncio.Protocol):
         "_high",
         "_id",
         "_is_received",
-        "_keepalive_timer",
+        "_keepalive",
         "_loop",
         "_lost_exception",
         "_low",
         "_messages",
         "_peer_sent_eof",
-        "_ping_interval",
-        "_ping_timeout",
         "_pings",
         "_reading_paused",
         "_waiter",
@@ -131,8 +130,6 @@ class Connection(asyncio.Protocol):
         self.response: Response | None = None
         """The response of the opening handshake."""
         self.logger: Logger = logger or logging.getLogger("wsfast")
-        self._ping_interval = ping_interval
-        self._ping_timeout = ping_timeout
         self._close_timeout = close_timeout
         self._high, self._low = queue_limits(max_queue)
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
@@ -157,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._close_timer: asyncio.TimerHandle | None = None
-        self._keepalive_timer: asyncio.TimerHandle | None = None
+        self._keepalive = Keepalive(self, ping_interval, ping_timeout)
         self._peer_sent_eof = False
         self._lost_exception: Exception | None = None
         self._id: uuid.UUID | None = None
@@ -359,6 +356,11 @@ class Connection(asyncio.Protocol):
         self._start_close_timer(self.transport.abort)
         self._close_transport_if_done()
 
+    @property
+    def is_reading_paused(self) -> bool:
+        """True while ``max_queue`` messages wait, and the peer has to."""
+        return self._reading_paused
+
     def _pause_reading(self) -> None:
         if not self._reading_paused and not self.transport.is_closing():
             self._reading_paused = True
@@ -371,6 +373,11 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
 
     # Sending
+
+    @property
+    def is_fragmenting(self) -> bool:
+        """True while ``send`` is inside a message of fragments."""
+        return self._fragmenting is not None
 
     async def send(
         self,
@@ -390,7 +397,7 @@ class Connection(asyncio.Protocol):
         """
         if self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send()
-        if not isinstance(message, str | bytes) and not _is_buffer(message):
+        if not isinstance(message, str | bytes) and not is_buffer(message):
             await self._send_fragments(cast("Iterable[str | Buffer]", message), text)
             return
         frame = self._encode(cast("str | bytes", message), text)
@@ -432,7 +439,7 @@ class Connection(asyncio.Protocol):
                 await self._send_fragment(encode(last, True, text), last)
         except BaseException:
             if self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
-                self._fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+                self.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
             raise
         finally:
             self._fragmenting.set_result(None)
@@ -511,12 +518,13 @@ class Connection(asyncio.Protocol):
         )
         if payload is not None and len(payload) > 125:
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
-        answered = self._send_ping(payload)
+        answered = self.send_ping(payload)
         if self._drained is not None:
             await self._drain()
         return answered
 
-    def _send_ping(self, payload: bytes | None = None) -> asyncio.Future[float]:
+    def send_ping(self, payload: bytes | None = None) -> asyncio.Future[float]:
+        """Send a Ping at once; return the future of the round-trip time. For ``ping`` and the keepalive."""
         payload, answered = self._pings.add(payload, self._loop)
         self.protocol.ping(payload)
         self._send_owed()
@@ -528,36 +536,6 @@ class Connection(asyncio.Protocol):
             await self._may_send()
         self.protocol.pong(data.encode() if isinstance(data, str) else data)
         self._send_owed()
-
-    # Keepalive
-
-    def _start_keepalive(self) -> None:
-        if self._ping_interval is not None:
-            self._keepalive_timer = self._loop.call_later(self._ping_interval, self._keepalive)
-
-    def _keepalive(self) -> None:
-        if self.protocol.ready_state is not _OPEN or self.transport.is_closing():
-            return
-        answered = self._send_ping()
-        if self._ping_timeout is not None:
-            self._keepalive_timer = self._loop.call_later(self._ping_timeout, self._check_keepalive, answered)
-            answered.add_done_callback(self._keepalive_answered)
-        else:
-            self._start_keepalive()
-
-    def _keepalive_answered(self, answered: asyncio.Future[float]) -> None:
-        if self._keepalive_timer is not None and answered.exception() is None:
-            self._keepalive_timer.cancel()
-            self._start_keepalive()
-
-    def _check_keepalive(self, answered: asyncio.Future[float]) -> None:
-        if answered.done() or self.protocol.ready_state is not _OPEN:
-            return
-        if self._reading_paused and self._ping_timeout is not None:
-            # It is us who do not read: the Pong may well be there.
-            self._keepalive_timer = self._loop.call_later(self._ping_timeout, self._check_keepalive, answered)
-            return
-        self._fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
     # Closing
 
@@ -578,7 +556,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         await self.wait_closed()
 
-    def _fail(self, code: int, reason: str) -> None:
+    def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7)."""
         if self.protocol.ready_state is _OPEN:
             self.protocol.fail(code, reason)
@@ -648,7 +626,7 @@ class Connection(asyncio.Protocol):
     def _opened(self, trailing_data: bytes) -> None:
         """Begin to work as an open connection; the data is what came right behind the handshake."""
         self._connecting = False
-        self._start_keepalive()
+        self._keepalive.start()
         if trailing_data:
             self.data_received(trailing_data)
 
@@ -668,8 +646,7 @@ class Connection(asyncio.Protocol):
         self.protocol.receive_eof()
         self._batch.clear()
         self._cancel_close_timer()
-        if self._keepalive_timer is not None:
-            self._keepalive_timer.cancel()
+        self._keepalive.stop()
         self._pings.abandon(self._closed_exception())
         self.resume_writing()
         self._wake()
@@ -679,7 +656,7 @@ class Connection(asyncio.Protocol):
             self._closed.set_result(None)
 
 
-def _is_buffer(message: object) -> bool:
+def is_buffer(message: object) -> bool:
     if isinstance(message, bytearray | memoryview):
         return True
     try:
@@ -687,37 +664,3 @@ def _is_buffer(message: object) -> bool:
     except TypeError:
         return False
     return True
-
-
-def broadcast(
-    connections: Iterable[Connection], message: str | Buffer, raise_exceptions: bool = False
-) -> None:
-    """Send one message to many connections, without waiting for any of them.
-
-    It is framed once for all server connections, and once for each client (RFC 6455 5.3: each has its own
-    masking key). A connection that is not open is skipped. One that is inside a message of fragments cannot take
-    another: it is skipped, with a warning, or with ``raise_exceptions`` an ``ExceptionGroup`` at the end.
-    There is no back-pressure: what a slow peer does not read stays in memory until its keepalive ends it.
-    """
-    if not isinstance(message, str | bytes) and not _is_buffer(message):
-        raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")
-    framed: bytes | None = None
-    exceptions: list[Exception] = []
-    for connection in connections:
-        protocol = connection.protocol
-        if protocol.ready_state is not _OPEN:
-            continue
-        if connection._fragmenting is not None:
-            if raise_exceptions:
-                exceptions.append(ConcurrencyError("a message of fragments is being sent"))
-            else:
-                connection.logger.warning("skipped broadcast: a message of fragments is being sent")
-            continue
-        if protocol.role.value == "client":
-            connection.send_nowait(protocol.encoder.message(message))
-            continue
-        if framed is None:
-            framed = protocol.encoder.message(message)
-        connection.send_nowait(framed)
-    if exceptions:
-        raise ExceptionGroup("skipped broadcast", exceptions)

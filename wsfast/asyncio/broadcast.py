@@ -1,0 +1,50 @@
+"""``broadcast``: one message to many connections, framed once, without waiting for any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..codec import Role
+from ..connection import ReadyState
+from ..exceptions import ConcurrencyError
+from .connection import Connection, is_buffer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["broadcast"]
+
+
+def broadcast(
+    connections: Iterable[Connection], message: str | Buffer, raise_exceptions: bool = False
+) -> None:
+    """Send one message to many connections, without waiting for any of them.
+
+    It is framed once for all server connections, and once for each client (RFC 6455 5.3: each has its own
+    masking key). A connection that is not open is skipped. One that is inside a message of fragments cannot take
+    another: it is skipped, with a warning, or with ``raise_exceptions`` an ``ExceptionGroup`` at the end.
+    There is no back-pressure: what a slow peer does not read stays in memory until its keepalive ends it.
+    """
+    if not isinstance(message, str | bytes) and not is_buffer(message):
+        raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")
+    framed: bytes | None = None
+    exceptions: list[Exception] = []
+    for connection in connections:
+        protocol = connection.protocol
+        if protocol.ready_state is not ReadyState.OPEN:
+            continue
+        if connection.is_fragmenting:
+            if raise_exceptions:
+                exceptions.append(ConcurrencyError("a message of fragments is being sent"))
+            else:
+                connection.logger.warning("skipped broadcast: a message of fragments is being sent")
+            continue
+        if protocol.role is Role.CLIENT:
+            connection.send_nowait(protocol.encoder.message(message))
+            continue
+        if framed is None:
+            framed = protocol.encoder.message(message)
+        connection.send_nowait(framed)
+    if exceptions:
+        raise ExceptionGroup("skipped broadcast", exceptions)
