@@ -49,6 +49,9 @@ _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState
 # server that only sends. Chromium waits for 2.
 _MAX_DELAY = 1.0
 
+# A tuple: `str | bytes` would be computed anew for each message.
+_WHOLE = (str, bytes)
+
 # Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
 _MAX_BATCH_SIZE = 65_536
 
@@ -397,7 +400,7 @@ class Connection(asyncio.Protocol):
         """
         if self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send()
-        if not isinstance(message, str | bytes) and not is_buffer(message):
+        if not isinstance(message, _WHOLE) and not is_buffer(message):
             await self._send_fragments(cast("Iterable[str | Buffer]", message), text)
             return
         frame = self._encode(cast("str | bytes", message), text)
