@@ -316,7 +316,8 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
     env |= environment
     env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        # -P: what is installed, and not the sources in the current folder.
+        [sys.executable, "-P", "-W", "error", "-c", code],
         env=env,
         capture_output=True,
         text=True,
