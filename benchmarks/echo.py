@@ -8,7 +8,8 @@ How it is measured, and why:
   it echoed. The kernel's work on loopback falls to whoever sends. "total" adds the client's own CPU time.
 - The client is the same for all: a blocking socket that sends masked frames built beforehand and counts the bytes
   that come back. Before that, echoes of different messages are compared byte by byte.
-- The servers take turns, sample by sample. A ratio is the median of the ratios inside each round, as a processor that
+- The servers take turns, sample by sample, in a few series with new processes: where the code of a process happens to
+  lie in memory can make a tenth. A ratio is the median of the ratios inside each round, as a processor that
   changes its speed then changes it for both; the best sample comes nearest to what the work costs. Figures of
   different runs are not to be compared.
 
@@ -21,6 +22,8 @@ import argparse
 import gc
 import importlib.metadata
 import importlib.util
+import math
+import operator
 import os
 import select
 import socket
@@ -30,7 +33,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cases import KEY, KIB, frame, size_name, text_of
@@ -39,6 +42,7 @@ from machine import describe_machine
 
 USUAL = ("raw", "picows", "picows.websockets", "wsfast", "websockets", "aiohttp")
 REFERENCES = ("picows.websockets", "picows")  # what the others are compared with
+N_SERIES = 3
 MAX_IN_FLIGHT_SIZE = 64 * KIB  # bytes: the client sends them all before it reads
 SOCKET_SECONDS = 10
 START_SECONDS = 20
@@ -72,6 +76,14 @@ BARS = (
 )
 
 
+@dataclass
+class Samples:
+    """What one server used for one case, in CPU us per message, sample by sample."""
+
+    server_us: list[float] = field(default_factory=list)
+    total_us: list[float] = field(default_factory=list)
+
+
 class EchoError(Exception):
     """A server does not do what it is measured for."""
 
@@ -88,6 +100,7 @@ class Server:
             env=os.environ | SUBJECTS[name].environment,
             start_new_session=True,  # Ctrl-C is for us, who then stop the servers.
         )
+        self.connections: list[socket.socket] = []
         # The clock of another process, as clock_getcpuclockid(3) names it on Linux.
         self.clock = (~self.process.pid << 3) | 2
 
@@ -103,16 +116,20 @@ class Server:
     def stop(self) -> None:
         self.process.kill()
         self.process.communicate()
+        # Only now: most servers report a connection that is closed without a Close frame.
+        for connection in self.connections:
+            connection.close()
 
 
 class Sampler:
-    """One case with one server: the connection, and the samples."""
+    """One case with one server process: the connection, and how long a sample is."""
 
-    def __init__(self, server: Server, port: int, case: Case, sample_seconds: float) -> None:
+    def __init__(
+        self, server: Server, port: int, case: Case, samples: Samples, sample_seconds: float
+    ) -> None:
         self.server = server
         self.case = case
-        self.server_us: list[float] = []  # per message
-        self.total_us: list[float] = []
+        self.samples = samples
         message = text_of("ASCII", case.size)
         self.request = frame(message, KEY) * case.n_in_flight
         self.response_size = len(frame(message)) * case.n_in_flight
@@ -127,6 +144,7 @@ class Sampler:
 
     def _connect(self, port: int) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", port), SOCKET_SECONDS)
+        self.server.connections.append(connection)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sizes = f"{len(self.request) // self.case.n_in_flight}/{self.response_size // self.case.n_in_flight}"
         connection.sendall(
@@ -179,64 +197,73 @@ class Sampler:
         client_ns = time.process_time_ns() - client_start
         server_ns = time.clock_gettime_ns(self.server.clock) - server_start
         n_messages = self.n_turns * self.case.n_in_flight
-        self.server_us.append(server_ns / n_messages / 1000)
-        self.total_us.append((server_ns + client_ns) / n_messages / 1000)
+        self.samples.server_us.append(server_ns / n_messages / 1000)
+        self.samples.total_us.append((server_ns + client_ns) / n_messages / 1000)
 
 
-def ratio(sampler: Sampler, reference: Sampler) -> float:
+def ratio(own: Samples, reference: Samples) -> float:
     """How many times as much CPU time as ``reference`` a server uses for a message."""
-    rounds = zip(sampler.server_us, reference.server_us, strict=True)
-    return statistics.median(own / other for own, other in rounds)
+    return statistics.median(map(operator.truediv, own.server_us, reference.server_us))
 
 
-Results = dict[Case, dict[str, Sampler]]
+Results = dict[Case, dict[str, Samples]]
 
 
 def measure(names: list[str], cases: list[Case], options: argparse.Namespace) -> Results:
-    """Run all the servers, sample them in turns, and stop them whatever happens."""
+    """Sample all the servers in turns, in a few series, each with new processes."""
     deadline = time.monotonic() + options.seconds
-    results: Results = {case: {} for case in cases}
-    with ExitStack() as stack:
-        servers = []
-        for name in names:
-            server = Server(name, options.loop)
-            stack.callback(server.stop)
-            servers.append(server)
-        for server in servers:
-            try:
-                port = server.port()
-                samplers = {case: Sampler(server, port, case, options.sample) for case in cases}
-            except (EchoError, OSError) as error:
-                print(f"left out: {server.name}: {error}")
-                continue
-            for case, sampler in samplers.items():
-                results[case][server.name] = sampler
-        n_rounds = 0
-        gc.collect()
-        gc.disable()
-        while n_rounds < options.rounds and time.monotonic() < deadline:
-            for case in cases:
-                for sampler in results[case].values():
-                    sampler.sample()
-            n_rounds += 1
-        gc.enable()
+    results: Results = {case: {name: Samples() for name in names} for case in cases}
+    n_rounds = 0
+    for series in range(N_SERIES):
+        n_rounds += measure_series(results, options, math.ceil(options.rounds / N_SERIES), deadline)
+        if time.monotonic() > deadline:
+            print(f"stopped by --seconds in series {series + 1} of {N_SERIES}")
+            break
     print(f"{n_rounds} samples each of about {options.sample:g} s, taken in turns")
     return results
 
 
+def measure_series(results: Results, options: argparse.Namespace, n_rounds: int, deadline: float) -> int:
+    """Run all the servers, sample them in turns, and stop them whatever happens. Returns the number of rounds."""
+    with ExitStack() as stack:
+        servers = []
+        for name in next(iter(results.values())):
+            server = Server(name, options.loop)
+            stack.callback(server.stop)
+            servers.append(server)
+        samplers = []
+        for server in servers:
+            try:
+                port = server.port()
+                for case, of_case in results.items():
+                    samplers.append(Sampler(server, port, case, of_case[server.name], options.sample))
+            except (EchoError, OSError) as error:
+                print(f"left out: {server.name}: {error}")
+                samplers = [sampler for sampler in samplers if sampler.server is not server]
+                for of_case in results.values():
+                    del of_case[server.name]
+        # All servers with one case, then all with the next: those that are compared stand side by side.
+        samplers.sort(key=lambda sampler: list(results).index(sampler.case))
+        gc.collect()
+        gc.disable()
+        n_done = 0
+        while n_done == 0 or (n_done < n_rounds and time.monotonic() < deadline):
+            for sampler in samplers:
+                sampler.sample()
+            n_done += 1
+        gc.enable()
+    return n_done
+
+
 def report(results: Results) -> None:
-    for case, samplers in results.items():
-        references = [name for name in REFERENCES if name in samplers]
+    for case, samples in results.items():
+        references = [name for name in REFERENCES if name in samples]
         print(f"\n{case.name}: CPU us of the server per message (total: with the client)")
         header = "".join(f"  {'/ ' + name:>19}" for name in references)
         print(f"{'':20}{'best':>8}  {'median':>8}  {'total':>8}{header}")
-        for name, sampler in samplers.items():
-            best, median, total = (
-                min(sampler.server_us),
-                statistics.median(sampler.server_us),
-                min(sampler.total_us),
-            )
-            ratios = "".join(f"  {ratio(sampler, samplers[reference]):18.2f}x" for reference in references)
+        for name, own in samples.items():
+            best, median, total = min(own.server_us), statistics.median(own.server_us), min(own.total_us)
+            ratios = "".join(f"  {ratio(own, samples[reference]):18.2f}x" for reference in references)
             print(f"{name:20}{best:8.2f}  {median:8.2f}  {total:8.2f}{ratios}")
 
 
@@ -246,12 +273,12 @@ def judge(results: Results, loop: str) -> int:
     n_missed = 0
     for bar in BARS:
         promise = f"{bar.subject} at most {bar.max_ratio:g}x {bar.peer}, {bar.case.name}, uvloop"
-        samplers = results.get(bar.case, {})
-        if loop != "uvloop" or bar.subject not in samplers or bar.peer not in samplers:
+        samples = results.get(bar.case, {})
+        if loop != "uvloop" or bar.subject not in samples or bar.peer not in samples:
             print(f"{promise}: not measured")
             n_missed += 1
             continue
-        measured = ratio(samplers[bar.subject], samplers[bar.peer])
+        measured = ratio(samples[bar.subject], samples[bar.peer])
         met = measured <= bar.max_ratio
         n_missed += not met
         print(f"{promise}: {measured:.2f}x, {'met' if met else 'MISSED'}")
@@ -275,7 +302,7 @@ def main() -> int:
     parser.add_argument(
         "--in-flight", default="1,64", metavar="N", help="messages sent at once (default: 1,64)"
     )
-    parser.add_argument("--rounds", type=int, default=25, metavar="N", help="samples of each (default: 25)")
+    parser.add_argument("--rounds", type=int, default=27, metavar="N", help="samples of each (default: 27)")
     parser.add_argument(
         "--sample", type=float, default=0.15, metavar="S", help="seconds a sample (default: 0.15)"
     )
