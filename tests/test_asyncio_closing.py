@@ -198,6 +198,24 @@ async def test_a_slow_handler_can_answer_what_came_before_the_close() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(1008)
 
 
+@without_io
+async def test_a_slow_handler_that_never_had_to_wait_can_answer_too() -> None:
+    """All of it was there when the handler began: recv() found it in the queue."""
+    wired = wire(Role.SERVER, close_timeout=10)
+    wired.receive(wired.frame(TEXT, "1"), wired.frame(TEXT, "2"), wired.close_frame(1000))
+    for _ in range(2):
+        message = await wired.connection.recv()
+        await asyncio.sleep(4)
+        await wired.connection.send(message)
+    assert wired.transport.take() == [text("1"), text("2")]
+    receiving = asyncio.create_task(wired.connection.recv())
+    await all_done()
+    assert wired.transport.take() == [close(1000)]
+    await wired.finish()
+    with pytest.raises(ConnectionClosedOK):
+        await receiving
+
+
 @both_roles
 @without_io
 async def test_close_is_answered_at_once_when_nothing_is_queued(role: Role) -> None:

@@ -117,6 +117,16 @@ async def test_await_serve_and_close() -> None:
 
 
 @in_loop
+async def test_async_with_a_server_that_is_started() -> None:
+    server = await echo_server()
+    port = port_of(server)
+    async with server as same:
+        assert same is server
+        assert port_of(server) == port, "it is not started twice"
+    assert not server.is_serving()
+
+
+@in_loop
 async def test_start_serving_false() -> None:
     async with echo_server(start_serving=False) as server:
         assert not server.is_serving()
@@ -1139,9 +1149,9 @@ async def test_a_handler_may_close_its_server() -> None:
 # Many connections
 
 
-@pytest.mark.parametrize("with_subprotocol", [False, True])
+@pytest.mark.parametrize(("n_connections", "with_subprotocol"), [(2000, False), (100, True)])
 @in_both_loops
-async def test_closed_connections_leave_nothing_behind(with_subprotocol: bool) -> None:
+async def test_closed_connections_leave_nothing_behind(n_connections: int, with_subprotocol: bool) -> None:
     """Connections die with their last reference: no cycle waits for the garbage collector."""
     alive: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
     n_handled = 0
@@ -1177,12 +1187,12 @@ async def test_closed_connections_leave_nothing_behind(with_subprotocol: bool) -
                         peer.send(b"\xff")
                         peer.abort()
 
-            for batch in range(40):
+            for batch in range(n_connections // 25):
                 await asyncio.gather(*(visit(batch * 25 + number) for number in range(25)))
             server.close(close_connections=False)
             await server.wait_closed()
             await turns(5)
-            assert n_handled == 1000
+            assert n_handled == n_connections
             assert len(alive) == 0
     finally:
         gc.enable()

@@ -374,7 +374,7 @@ async def test_a_message_that_is_too_large_is_closed_with_1009(
     page = await chromium.shared_page()
     async with page_server(handler, max_size=1000) as port:
         seen = await watch(page, f"ws://127.0.0.1:{port}/ws", {"text": "x" * 1_000_000})
-        assert (seen["code"], seen["clean"]) == (1009, True)
+        assert seen["code"] == 1009
         # Chromium sends a large message as fragments: the first one is too large already.
         assert re.fullmatch(r"message of \d+ bytes exceeds max_message_size 1000", seen["reason"])
 
