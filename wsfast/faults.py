@@ -6,7 +6,7 @@ are there, whatever the chunks:
 
     first two bytes     RSV bits, opcode, mask bit, control frame rules (FIN, then length),
                         fragmentation rules, number of fragments
-    whole length        top bit, shortest form, max_frame_size, max_message_size
+    whole length        top bit, shortest form; of data frames max_frame_size, max_message_size
     payload, as it comes    UTF-8 of a text message
     end of a control frame  Close: length 1, code, reason
 """

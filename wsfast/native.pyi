@@ -55,7 +55,8 @@ class MessageDecoder:
     """Bytes in, messages out (RFC 6455 5 and 8.1). Not for use by two threads at once.
 
     ``role`` is ours: a server requires masked frames, a client refuses them. Limits: ``max_message_size``
-    and ``max_frame_size`` in bytes of payload, ``max_fragments`` in frames a message; None lifts one.
+    and ``max_frame_size`` (of data frames; control frames have at most 125, 5.5) in bytes of payload,
+    ``max_fragments`` in frames a message; None lifts one.
     A limit is checked at the frame's header, before any payload; memory follows what was received.
     """
 
