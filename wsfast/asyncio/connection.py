@@ -21,6 +21,7 @@ import socket
 import uuid
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
@@ -45,8 +46,8 @@ Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 
-# Seconds for which messages may delay the answer to the peer's Close where nobody ever waited in recv(), as in a
-# server that only sends. Chromium waits for 2.
+# Seconds for which messages may delay the answer to the peer's Close where nobody receives, as in a server that
+# only sends. Chromium waits for 2.
 _MAX_DELAY = 1.0
 
 # A tuple: `str | bytes` would be computed anew for each message.
@@ -333,10 +334,12 @@ class Connection(asyncio.Protocol):
         if self.protocol.ending is not None:
             self._ending = True
             self._resume_reading()  # what is left to find is the end of the stream
-            if self._messages:
-                self._start_close_timer(self._answer, math.inf if self._is_received else _MAX_DELAY)
-            else:
+            if not self._messages:
                 self._answer()
+            elif self._is_received:
+                self._start_close_timer(self._answer)
+            else:
+                self._start_close_timer(partial(self._answer_unless_taken, len(self._messages)), _MAX_DELAY)
         elif self.protocol.receiving_done:
             self._ending = True
             self._wake()
@@ -349,6 +352,14 @@ class Connection(asyncio.Protocol):
         """
         if type(event) is Pong:
             self._pings.acknowledge(event.payload, self._loop.time())
+
+    def _answer_unless_taken(self, n_messages: int) -> None:
+        """Answer, unless fewer than the ``n_messages`` of a second ago are left: then somebody receives after all."""
+        self._close_timer = None
+        if len(self._messages) < n_messages:
+            self._start_close_timer(self._answer)
+        else:
+            self._answer()
 
     def _answer(self) -> None:
         """Let the peer's Close, or its fault, take effect."""
