@@ -554,9 +554,10 @@ async def test_broadcast_stands_behind_what_was_batched() -> None:
 async def test_a_batch_of_a_lost_connection_is_dropped() -> None:
     wired = wire(Role.SERVER)
     wired.receive_text("1", "2")
-    await wired.connection.send(await wired.connection.recv())
     wired.transport.break_off(ConnectionResetError())
+    await wired.connection.send(await wired.connection.recv())
     await wired.connection.wait_closed()
+    await turns(2)
     assert wired.transport.writes == []
 
 
