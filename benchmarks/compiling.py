@@ -1,0 +1,39 @@
+"""Compile a benchmark that is written in C as setup.py compiles the codec, in a temporary folder."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+KERNELS = ROOT / "src" / "kernels"
+
+# -fPIC and -fwrapv come from setuptools; never -march=native, as in a wheel.
+OPTIONS = ("-O3", "-fPIC", "-fwrapv", "-DNDEBUG", "-Wall", "-Wextra", "-fvisibility=hidden")
+
+# The values of WSFAST_KERNEL, lowest first; names that a build or a CPU does not know are passed over.
+LEVELS = ("x86-64-v2", "avx2", "avx512", "neon")
+
+
+def default_compiler() -> str:
+    return sysconfig.get_config_var("CC") or "cc"
+
+
+def compile_c(compiler: str, target: Path, *options: str) -> None:
+    """Compile benchmark ``target.stem``.c, with all kernels, to ``target``."""
+    sources = [BENCHMARKS / f"{target.stem}.c", *sorted(KERNELS.glob("*.c"))]
+    command = [*shlex.split(compiler), *OPTIONS, *options, f"-I{KERNELS}", f"-I{KERNELS.parent}"]
+    done = subprocess.run([*command, *map(str, sources), "-o", str(target)])
+    if done.returncode:
+        sys.exit(f"{compiler} could not compile {target.stem}.c")
+
+
+def compiler_name(compiler: str) -> str:
+    version = subprocess.run(
+        [*shlex.split(compiler), "--version"], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return version.stdout.splitlines()[0]
