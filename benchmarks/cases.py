@@ -25,6 +25,7 @@ TIMING = {"min_time": 0.000_2, "max_time": 0.2, "disable_gc": True}
 TEXTS = {
     "ASCII": "The quick brown fox jumps over the lazy dog, and does it again. ",
     "French": "Déjà vu : où naît cette forêt, là-bas, près du château gothique ? ",
+    "Cyrillic": "Съешь же ещё этих мягких французских булок, да выпей чаю. ",
     "Korean": "안녕하세요, 웹소켓으로 이야기합니다. 오늘은 날씨가 참 좋네요. ",
     "emoji": "😀🚀🌍🎉🐍💡🔥🎶",
     "JSON+Korean": '{"id": 4711, "user": "김하늘", "text": "반갑습니다", "tags": ["a", "b"], "ok": true}, ',
@@ -64,11 +65,15 @@ def size_name(size: int) -> str:
     return f"{size} B"
 
 
-def text_of(kind: str, size: int) -> str:
+def repeated(unit: str, size: int) -> str:
     """Text of exactly ``size`` bytes of UTF-8; what a whole character does not fit into is filled with spaces."""
-    unit = TEXTS[kind].encode()
-    text = (unit * (size // len(unit) + 1))[:size].decode(errors="ignore")
+    data = unit.encode()
+    text = (data * (size // len(data) + 1))[:size].decode(errors="ignore")
     return text + " " * (size - len(text.encode()))
+
+
+def text_of(kind: str, size: int) -> str:
+    return repeated(TEXTS[kind], size)
 
 
 def binary_of(size: int) -> bytes:

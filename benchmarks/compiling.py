@@ -23,13 +23,12 @@ def default_compiler() -> str:
     return sysconfig.get_config_var("CC") or "cc"
 
 
-def compile_c(compiler: str, target: Path, *options: str) -> None:
-    """Compile benchmark ``target.stem``.c, with all kernels, to ``target``."""
-    sources = [BENCHMARKS / f"{target.stem}.c", *sorted(KERNELS.glob("*.c"))]
+def compile_c(compiler: str, name: str, target: Path, *options: str) -> None:
+    """Compile ``name``.c of this folder, and all kernels, to ``target``."""
+    sources = [BENCHMARKS / f"{name}.c", *sorted(KERNELS.glob("*.c"))]
     command = [*shlex.split(compiler), *OPTIONS, *options, f"-I{KERNELS}", f"-I{KERNELS.parent}"]
-    done = subprocess.run([*command, *map(str, sources), "-o", str(target)])
-    if done.returncode:
-        sys.exit(f"{compiler} could not compile {target.stem}.c")
+    if subprocess.run([*command, *map(str, sources), "-o", str(target)]).returncode:
+        sys.exit(f"{compiler} could not compile {name}.c")
 
 
 def compiler_name(compiler: str) -> str:

@@ -28,7 +28,7 @@ TITLES = {
 def measure(compiler: str, n_rounds: int) -> list[Table]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "kernels")
-        compile_c(compiler, program)
+        compile_c(compiler, "kernels", program)
         done = subprocess.run([program, str(n_rounds), *LEVELS], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit("kernels.c failed")
