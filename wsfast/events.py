@@ -101,7 +101,7 @@ class Failure:
     """What the peer did wrong, as data: the connection has to be failed with ``code`` (RFC 6455 7.1.7).
 
     ``reason`` fits into a Close frame (at most 123 bytes of ASCII); ``section`` is the part of RFC 6455
-    that was violated, such as ``"5.2"``.
+    that was violated, such as ``"5.2"``; that of another begins with its name, as in ``"RFC 7692 6.1"``.
     """
 
     code: int
@@ -109,7 +109,12 @@ class Failure:
     section: str
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.reason} (RFC 6455 {self.section})"
+        return f"{self.code}: {self.reason} ({self.reference})"
+
+    @property
+    def reference(self) -> str:
+        """The section with the name of its RFC."""
+        return self.section if self.section.startswith("RFC") else f"RFC 6455 {self.section}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ class ConnectionClosedError(ConnectionClosed):
     def __str__(self) -> str:
         text = super().__str__()
         if self.failure is not None:
-            text += f"; the peer broke RFC 6455 {self.failure.section}: {self.failure.reason}"
+            text += f"; the peer broke {self.failure.reference}: {self.failure.reason}"
         return text
 
 

@@ -7,7 +7,8 @@ are there, whatever the chunks:
     first two bytes     RSV bits, opcode, mask bit, control frame rules (FIN, then length),
                         fragmentation rules, number of fragments
     whole length        top bit, shortest form; of data frames max_frame_size, max_message_size
-    payload, as it comes    UTF-8 of a text message
+    payload, as it comes    of a compressed message inflating, its ratio, and max_message_size of each piece;
+                        UTF-8 of a text message
     end of a control frame  Close: length 1, code, reason
 """
 
@@ -34,6 +35,16 @@ MESSAGE_UNFINISHED: Final = Failure(
 CLOSE_PAYLOAD_OF_ONE_BYTE: Final = Failure(_PROTOCOL_ERROR, "close frame payload of 1 byte", "5.5.1")
 CLOSE_REASON_NOT_UTF8: Final = Failure(_INVALID_PAYLOAD, "close reason is not valid UTF-8", "5.5.1")
 TEXT_NOT_UTF8: Final = Failure(_INVALID_PAYLOAD, "text message is not valid UTF-8", "8.1")
+COMPRESSED_CONTINUATION: Final = Failure(_PROTOCOL_ERROR, "RSV1 set on a continuation frame", "RFC 7692 6.1")
+INFLATE_FAILED: Final = Failure(_INVALID_PAYLOAD, "compressed message cannot be inflated", "RFC 7692 7.2.2")
+
+
+class PeerFault(Exception):
+    """The peer broke a rule; ``failure`` says which. It never comes out of ``feed``."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
 
 
 def reserved_bits(bits: int) -> Failure:
@@ -58,6 +69,21 @@ def frame_too_big(size: int, limit: int) -> Failure:
 def message_too_big(size: int, limit: int) -> Failure:
     """``size``: bytes received of the message before this frame plus the length this frame declares."""
     return Failure(_TOO_BIG, f"message of {size} bytes exceeds max_message_size {limit}", "10.4")
+
+
+def compressed_message_too_big(size: int, limit: int) -> Failure:
+    """``size`` as in ``message_too_big``. What deflates grows by an eighth at most, so ``limit`` is out of reach."""
+    return Failure(
+        _TOO_BIG, f"compressed message of {size} bytes cannot fit into max_message_size {limit}", "10.4"
+    )
+
+
+def inflated_too_big(limit: int) -> Failure:
+    return Failure(_TOO_BIG, f"inflated message exceeds max_message_size {limit}", "10.4")
+
+
+def ratio_too_high(limit: int) -> Failure:
+    return Failure(_TOO_BIG, f"inflated message exceeds max_ratio {limit}", "10.4")
 
 
 def too_many_fragments(limit: int) -> Failure:
