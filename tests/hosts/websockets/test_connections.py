@@ -1,0 +1,274 @@
+"""``create_connection=``: connections of ours and of websockets with each other, over loopback, both APIs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+import pytest
+from websockets import exceptions
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+from websockets.sync.client import connect as sync_connect
+from websockets.sync.server import serve as sync_serve
+
+import wsfast.websockets
+import wsfast.websockets.sync
+from wsfast.websockets.protocol import ClientProtocol, ServerProtocol
+
+OURS = pytest.mark.parametrize("roles", [("client",), ("server",), ("client", "server")], ids="+".join)
+COMPRESSION = pytest.mark.parametrize("compression", [None, "deflate"])
+MESSAGES = ["", "text", "한국어 🙂", b"", b"bytes", b"x" * 126, "a" * 65536, b"b" * 300_000]
+
+
+async def echo(connection):
+    async for message in connection:
+        await connection.send(message)
+
+
+@contextlib.asynccontextmanager
+async def connected(roles, handler=echo, client_options=None, **options):
+    """Yield a client and a list that its server's connection is put into."""
+    connections = []
+
+    async def handle(connection):
+        connections.append(connection)
+        await handler(connection)
+
+    server_class = wsfast.websockets.ServerConnection if "server" in roles else None
+    client_class = wsfast.websockets.ClientConnection if "client" in roles else None
+    async with serve(handle, "127.0.0.1", 0, create_connection=server_class, **options) as server:
+        port = server.sockets[0].getsockname()[1]
+        options = {**options, **(client_options or {})}
+        async with connect(f"ws://127.0.0.1:{port}/", create_connection=client_class, **options) as client:
+            yield client, connections
+
+
+@OURS
+@COMPRESSION
+def test_messages_there_and_back(roles, compression):
+    async def run():
+        async with connected(roles, compression=compression) as (client, connections):
+            for message in MESSAGES:
+                await client.send(message)
+                assert await client.recv() == message
+            assert isinstance(client.protocol, ClientProtocol) == ("client" in roles)
+            assert isinstance(connections[0].protocol, ServerProtocol) == ("server" in roles)
+            assert bool(client.protocol.extensions) == (compression is not None)
+        assert client.close_code == 1000
+
+    asyncio.run(run())
+
+
+@OURS
+@COMPRESSION
+def test_fragments_and_streams(roles, compression):
+    """RFC 6455 5.4."""
+
+    received = []
+
+    async def stream(connection):
+        for _ in range(3):
+            fragments = [fragment async for fragment in connection.recv_streaming()]
+            received.append(fragments)
+            await connection.send(fragments)
+
+    async def run():
+        sent = [["one"], ["a", "", "c"], [b"x" * 1000, b"y" * 70000]]
+        async with connected(roles, stream, compression=compression) as (client, _):
+            for fragments in sent:
+                await client.send(fragments)
+                assert await client.recv() == type(fragments[0])().join(fragments)
+        # websockets ends a message from an iterable with an empty fragment.
+        assert received == [[*fragments, type(fragments[0])()] for fragments in sent]
+
+    asyncio.run(run())
+
+
+@OURS
+def test_pings(roles):
+    """RFC 6455 5.5.2."""
+
+    async def run():
+        async with connected(roles) as (client, connections):
+            await (await client.ping(b"there"))
+            await client.send("x")
+            await client.recv()
+            await (await connections[0].ping())
+
+    asyncio.run(run())
+
+
+@OURS
+@COMPRESSION
+@pytest.mark.parametrize("message", ["x" * 1001, ["x" * 600, "y" * 401]])
+def test_a_message_that_is_too_big(roles, compression, message):
+    """RFC 6455 10.4, 7.4.1: 1009, and what came before is delivered."""
+    received = []
+
+    async def collect(connection):
+        with contextlib.suppress(exceptions.ConnectionClosed):
+            async for each in connection:
+                received.append(each)
+
+    async def run():
+        async with connected(roles, collect, compression=compression, max_size=1000) as (client, _):
+            await client.send("x" * 1000)
+            await client.send(message)
+            with pytest.raises(exceptions.ConnectionClosedError) as caught:
+                await client.recv()
+        assert caught.value.rcvd.code == 1009
+        assert received[0] == "x" * 1000
+
+    asyncio.run(run())
+
+
+@OURS
+def test_text_that_is_none(roles):
+    """RFC 6455 8.1: 1007."""
+
+    async def run():
+        async with connected(roles) as (client, _):
+            await client.send(b"\xff", text=True)
+            with pytest.raises(exceptions.ConnectionClosedError) as caught:
+                await client.recv()
+        assert caught.value.rcvd.code == 1007
+        assert caught.value.rcvd.reason == "invalid start byte at position 0"
+
+    asyncio.run(run())
+
+
+@OURS
+@pytest.mark.parametrize("closing", ["client", "server"])
+def test_closing(roles, closing):
+    """RFC 6455 7: code and reason of the other side."""
+
+    async def close(connection):
+        with contextlib.suppress(exceptions.ConnectionClosed):
+            if await connection.recv() == "close":
+                await connection.close(4001, "server")
+            await connection.recv()
+
+    async def run():
+        async with connected(roles, close) as (client, connections):
+            if closing == "server":
+                await client.send("close")
+                with pytest.raises(exceptions.ConnectionClosedError):
+                    await client.recv()
+            else:
+                await client.send("wait")
+                await client.close(4000, "client")
+                await connections[0].wait_closed()
+            peer = client if closing == "server" else connections[0]
+            expected = (4001, "server") if closing == "server" else (4000, "client")
+            assert (peer.close_code, peer.close_reason) == expected
+
+    asyncio.run(run())
+
+
+@OURS
+def test_a_connection_that_is_lost(roles):
+    async def run():
+        async with connected(roles) as (client, connections):
+            await client.send("x")
+            await client.recv()
+            connections[0].transport.abort()
+            with pytest.raises(exceptions.ConnectionClosedError):
+                await client.recv()
+            assert client.close_code == 1006
+
+    asyncio.run(run())
+
+
+def test_frames_that_come_with_the_handshake():
+    """A server may send its first frame at once."""
+
+    async def greet(connection):
+        await connection.send("hello")
+        await connection.send("again")
+
+    async def run():
+        async with connected(("client", "server"), greet) as (client, _):
+            assert [message async for message in client] == ["hello", "again"]
+
+    asyncio.run(run())
+
+
+def test_raw_octets_one_by_one():
+    """A server of ours, and a peer that is no WebSocket library."""
+
+    async def run():
+        server_class = wsfast.websockets.ServerConnection
+        async with serve(echo, "127.0.0.1", 0, create_connection=server_class, compression=None) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            await reader.readuntil(b"\r\n\r\n")
+            for octet in b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58":  # RFC 6455 5.7
+                writer.write(bytes([octet]))
+                await writer.drain()
+            assert await reader.readexactly(7) == b"\x81\x05Hello"
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(run())
+
+
+@contextlib.contextmanager
+def sync_connected(roles, **options):
+    connections = []
+
+    def handle(connection):
+        connections.append(connection)
+        for message in connection:
+            connection.send(message)
+
+    server_class = wsfast.websockets.sync.ServerConnection if "server" in roles else None
+    client_class = wsfast.websockets.sync.ClientConnection if "client" in roles else None
+    with sync_serve(handle, "127.0.0.1", 0, create_connection=server_class, **options) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            port = server.socket.getsockname()[1]
+            with sync_connect(f"ws://127.0.0.1:{port}/", create_connection=client_class, **options) as client:
+                yield client, connections
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@OURS
+@COMPRESSION
+def test_threads(roles, compression):
+    with sync_connected(roles, compression=compression) as (client, connections):
+        for message in MESSAGES:
+            client.send(message)
+            assert client.recv() == message
+        client.send(["a", "b", "c"])
+        assert client.recv() == "abc"
+        client.ping().wait()
+        assert isinstance(client.protocol, ClientProtocol) == ("client" in roles)
+        assert isinstance(connections[0].protocol, ServerProtocol) == ("server" in roles)
+    assert client.close_code == 1000
+
+
+@OURS
+def test_threads_and_a_message_that_is_too_big(roles):
+    with sync_connected(roles, max_size=1000) as (client, _):
+        client.send("x" * 1001)
+        with pytest.raises(exceptions.ConnectionClosedError) as caught:
+            client.recv()
+        assert caught.value.rcvd.code == 1009
+
+
+def test_threads_and_a_connection_that_is_lost():
+    with sync_connected(("client", "server")) as (client, connections):
+        client.send("x")
+        client.recv()
+        connections[0].socket.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(exceptions.ConnectionClosedError):
+            client.recv()

@@ -1,0 +1,45 @@
+"""For programs that use ``websockets``: its connections and protocols, with the frames of wsfast.
+
+    from websockets.asyncio.server import serve
+    from wsfast.websockets import ServerConnection
+
+    async with serve(handler, "127.0.0.1", 8765, create_connection=ServerConnection):
+        ...
+
+``ClientConnection`` is for ``websockets.asyncio.client.connect``, ``wsfast.websockets.sync`` has both for threads;
+``ServerProtocol`` and ``ClientProtocol`` are for those who use ``websockets`` without I/O. All else stays as it was:
+handshakes, extensions, keepalive, logs and exceptions are those of ``websockets``.
+
+``websockets`` is imported when the first of these names is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .connections import ClientConnection, ServerConnection
+    from .protocol import ClientProtocol, ServerProtocol
+
+__all__ = ["ClientConnection", "ClientProtocol", "ServerConnection", "ServerProtocol"]
+
+_HOMES = {
+    "ClientConnection": ".connections",
+    "ClientProtocol": ".protocol",
+    "ServerConnection": ".connections",
+    "ServerProtocol": ".protocol",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
