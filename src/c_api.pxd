@@ -9,6 +9,10 @@ cdef extern from "Python.h":
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
     Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
+    int PyUnicode_Resize(PyObject** text, Py_ssize_t length) except -1
+    PyObject* new_str "PyUnicode_New"(Py_ssize_t length, uint32_t max_char) except NULL
+    void* str_data "PyUnicode_DATA"(PyObject* text)
+    Py_ssize_t str_length "PyUnicode_GET_LENGTH"(PyObject* text)
     void* PyUnicode_DATA(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
@@ -18,6 +22,7 @@ cdef extern from "kernels/mask.h" nogil:
     uint32_t wsfast_load32(const uint8_t* source)
     uint32_t wsfast_rotate_key(uint32_t masking_key, size_t phase)
     uint32_t wsfast_mask(uint8_t* destination, const uint8_t* source, size_t size, uint32_t masking_key)
+    bint wsfast_mask_to_ascii(uint8_t* destination, const uint8_t* source, size_t size, uint32_t masking_key)
 
 cdef extern from "kernels/utf8.h" nogil:
     ctypedef struct wsfast_utf8:
@@ -33,6 +38,7 @@ cdef extern from "kernels/frame_header.h" nogil:
         WSFAST_CLOSE
         WSFAST_PING
         WSFAST_PONG
+        WSFAST_RSV1
     ctypedef enum wsfast_message:
         WSFAST_NO_MESSAGE
         WSFAST_TEXT_MESSAGE
@@ -40,12 +46,15 @@ cdef extern from "kernels/frame_header.h" nogil:
     ctypedef struct wsfast_rules:
         uint64_t max_frame_size
         uint64_t max_message_size
+        uint64_t max_deflated_size
         uint64_t max_fragments
         uint64_t message_size
         uint64_t n_fragments
         wsfast_message message
         uint8_t masked
         uint8_t allowed_rsv
+        uint8_t inflates
+        uint8_t compressed
     ctypedef struct wsfast_header:
         uint64_t payload_length
         uint32_t masking_key
@@ -67,6 +76,8 @@ cdef extern from "kernels/frame_header.h" nogil:
         WSFAST_LENGTH_NOT_MINIMAL
         WSFAST_FRAME_TOO_BIG
         WSFAST_MESSAGE_TOO_BIG
+        WSFAST_COMPRESSED_CONTINUATION
+        WSFAST_DEFLATED_TOO_BIG
     wsfast_verdict wsfast_read_header(
         const wsfast_rules* rules, const uint8_t* data, size_t size, wsfast_header* header)
     size_t wsfast_write_header(uint8_t* to, uint8_t first, uint64_t payload_length, const uint8_t* masking_key)
@@ -75,13 +86,20 @@ cdef extern from "kernels/frame_header.h" nogil:
 cdef extern from "kernels/text.h" nogil:
     ctypedef struct wsfast_text_kernels:
         const char* name
+    ctypedef struct wsfast_measure:
+        size_t n_chars
+        uint8_t max_byte
     const wsfast_text_kernels* wsfast_choose_text_kernels(const char* at_most)
 
 cdef extern from "kernels/parts.h" nogil:
     bint wsfast_utf8_feed_by(
-        const wsfast_text_kernels* kernels, wsfast_utf8* state, const uint8_t* data, size_t size)
+        const wsfast_text_kernels* kernels, wsfast_utf8* state, const uint8_t* data, size_t size,
+        wsfast_measure* measure)
 
 cdef extern from "text_to_str.h":
     # NULL without an exception: not UTF-8.
     PyObject* wsfast_text_to_str(
         const wsfast_text_kernels* kernels, const uint8_t* payload, size_t size, uint32_t masking_key) except? NULL
+    PyObject* wsfast_measured_to_str(
+        const wsfast_text_kernels* kernels, const uint8_t* text, size_t size,
+        const wsfast_measure* measure) except? NULL

@@ -7,14 +7,16 @@ framing are judged in kernels/frame_header.h, their texts are in wsfast/faults.p
 docstrings is in wsfast/native.pyi. Nothing here does I/O, reads a clock or draws a random number while decoding.
 
 Memory follows bytes received: a frame that lies whole in a chunk goes straight into its final object; of any
-other the payload is collected in a ``bytes`` object that grows with what arrives and becomes the message.
+other the payload is collected in an object that grows with what arrives and becomes the message: a ``bytes``, or a
+``str`` as long as text is ASCII.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.ref cimport Py_INCREF, Py_REFCNT, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check
 from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -110,6 +112,7 @@ cdef class Utf8Validator:
     """Check UTF-8 as it arrives, in pieces cut anywhere (RFC 6455 8.1)."""
 
     cdef wsfast_utf8 state
+    cdef wsfast_measure measure     # nobody asks; it is part of the check
     cdef bint valid
 
     def __cinit__(self):
@@ -123,7 +126,7 @@ cdef class Utf8Validator:
         try:
             if self.valid:
                 self.valid = wsfast_utf8_feed_by(
-                    text_kernels, &self.state, <const uint8_t*>source.buf, source.len)
+                    text_kernels, &self.state, <const uint8_t*>source.buf, source.len, &self.measure)
             return self.valid
         finally:
             PyBuffer_Release(&source)
@@ -180,6 +183,10 @@ cdef object fault_of(wsfast_verdict verdict, const wsfast_rules* rules, const ws
         return faults.length_not_minimal(header.payload_length)
     if verdict == WSFAST_FRAME_TOO_BIG:
         return faults.frame_too_big(header.payload_length, rules.max_frame_size)
+    if verdict == WSFAST_COMPRESSED_CONTINUATION:
+        return faults.COMPRESSED_CONTINUATION
+    if verdict == WSFAST_DEFLATED_TOO_BIG:
+        return faults.compressed_message_too_big(rules.message_size + header.payload_length, rules.max_message_size)
     return faults.message_too_big(rules.message_size + header.payload_length, rules.max_message_size)
 
 
@@ -199,6 +206,15 @@ cdef object parse_close(bytes payload):
         return faults.CLOSE_REASON_NOT_UTF8
 
 
+cdef inline bytes text_bytes_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key):
+    """The UTF-8 of a whole text, or None if it is not UTF-8."""
+    cdef bytes text = PyBytes_FromStringAndSize(NULL, size)
+    cdef uint8_t* start = <uint8_t*>PyBytes_AS_STRING(text)
+    if wsfast_mask_to_ascii(start, payload, size, masking_key) or utf8_valid_memory(start, size):
+        return text
+    return None
+
+
 cdef inline object text_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key):
     """The str of a whole text, or None if it is not UTF-8."""
     cdef PyObject* text = wsfast_text_to_str(text_kernels, payload, size, masking_key)
@@ -207,6 +223,36 @@ cdef inline object text_of(const uint8_t* payload, Py_ssize_t size, uint32_t mas
     result = <object>text
     Py_XDECREF(text)
     return result
+
+
+@cython.final
+cdef class _Room:
+    """Memory at the end of what was collected, to receive into; a view of it keeps that alive."""
+
+    cdef PyObject* owner
+    cdef char* start
+    cdef Py_ssize_t size
+
+    def __dealloc__(self):
+        Py_XDECREF(self.owner)
+
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
+
+
+# Bytes of a frame that have to be missing before it is received in place; and the room that is offered then,
+# unless more than that was received already.
+cdef Py_ssize_t LARGE_SIZE = 65_536
+
+
+# Text in pieces is unmasked and checked in blocks that stay in the fastest cache.
+cdef Py_ssize_t TEXT_BLOCK_SIZE = 16_384
+
+
+cdef uint64_t max_deflated_size(uint64_t max_message_size) noexcept:
+    """Bytes that a compressed message of `max_message_size` may have: no sane encoder needs an eighth more."""
+    cdef uint64_t more = max_message_size // 8 + 1024
+    return UINT64_MAX if max_message_size > UINT64_MAX - more else max_message_size + more
 
 
 cdef class _Decoder:
@@ -225,8 +271,11 @@ cdef class _Decoder:
     cdef wsfast_header header       # of the frame we are in
     cdef uint32_t masking_key       # rotated to the next byte of its payload
     cdef uint64_t n_missing         # payload bytes of the frame that have not come yet
-    cdef PyObject* collected        # bytes object, larger than what is in it; NULL while there is nothing
+    cdef PyObject* collected        # bytes, or str, larger than what is in it; NULL while there is nothing
+    cdef bint collects_str          # ... it is a str, all ASCII
     cdef Py_ssize_t n_collected
+    cdef _Room room                 # what get_buffer() gave away, until `collected` has to move
+    cdef Py_ssize_t n_offered       # bytes of it, until feed() or buffer_updated()
 
     def __dealloc__(self):
         Py_XDECREF(self.collected)
@@ -245,6 +294,7 @@ cdef class _Decoder:
         cdef list events = []
         cdef Py_ssize_t pos = 0, n_payload
         self.control_seen = False
+        self.n_offered = 0
         while not self.finished:
             if not self.in_frame:
                 if pos == size:
@@ -287,8 +337,14 @@ cdef class _Decoder:
 
     cdef void drop(self) noexcept:
         Py_XDECREF(self.collected)
+        self.forget()
+
+    cdef inline void forget(self) noexcept:
+        """Begin to collect anew; what was collected belongs to somebody else now."""
         self.collected = NULL
+        self.collects_str = False
         self.n_collected = 0
+        self.room = None
 
     cdef Py_ssize_t start_frame(self, const uint8_t* data, Py_ssize_t size) except -1:
         """Read a header at the start of `data`. Returns the bytes used; `in_frame` tells if it is complete."""
@@ -310,6 +366,7 @@ cdef class _Decoder:
                 self.rules.n_fragments += 1
                 if self.header.first & 0x0F != WSFAST_CONTINUATION:
                     self.rules.message = <wsfast_message>(self.header.first & 0x0F)
+                    self.rules.compressed = self.rules.inflates and self.header.first & WSFAST_RSV1  # RFC 7692 6
             return n_used
         if verdict == WSFAST_INCOMPLETE:
             # Fewer than 14 bytes are there in all, so `held` has room for each of them.
@@ -321,44 +378,65 @@ cdef class _Decoder:
         self.fail(fault_of(verdict, &self.rules, &self.header))
         return size
 
-    cdef int collect(self, const uint8_t* data, Py_ssize_t size) except -1:
-        """Unmask `size` bytes of the frame's payload to the end of what was collected."""
-        cdef Py_ssize_t needed = self.n_collected + size, room
-        cdef uint64_t rest
-        if self.collected == NULL or needed > bytes_size(self.collected):
-            # Room for as much again as there is, so that many small pieces are not copied each time, but not
-            # beyond the end of the message where that is known.
-            room = needed
-            rest = self.n_missing - size
-            if not self.header.first & 0x80 or rest > <uint64_t>needed:
-                rest = needed
-            room += rest
-            if self.collected == NULL:
-                self.collected = new_bytes(NULL, room)
-            else:
-                try:
-                    _PyBytes_Resize(&self.collected, room)
-                except:
-                    self.n_collected = 0
-                    raise
-        self.masking_key = wsfast_mask(
-            <uint8_t*>bytes_data(self.collected) + self.n_collected, data, size, self.masking_key)
-        self.n_collected = needed
+    cdef inline uint8_t* collected_end(self) noexcept:
+        """Where the next bytes belong."""
+        return <uint8_t*>(str_data(self.collected) if self.collects_str else bytes_data(self.collected)) + self.n_collected
+
+    cdef inline Py_ssize_t collected_room(self) noexcept:
+        """Bytes that have room in `collected`, those that are in it included."""
+        if self.collected == NULL:
+            return 0
+        return str_length(self.collected) if self.collects_str else bytes_size(self.collected)
+
+    cdef int make_room(self, Py_ssize_t size, uint64_t rest) except -1:
+        """Make room for `size` bytes, of which there are some; no more than `rest` bytes can come behind them."""
+        cdef Py_ssize_t needed = self.n_collected + size
+        if needed > self.collected_room():
+            # As much again as there is, so that many small pieces are not copied each time.
+            self.resize(needed + <Py_ssize_t>min(rest, <uint64_t>needed))
         return 0
 
-    cdef bytes take_collected(self):
+    cdef int resize(self, Py_ssize_t size) except -1:
+        cdef PyObject* moved
+        cdef const char* old
+        if self.room is not None and Py_REFCNT(self.room) == 1:
+            self.room = None  # nobody looks at it any more, and `collected` is ours alone
+        if self.collected == NULL or self.room is not None:
+            moved = new_str(size, 0x7F) if self.collects_str else new_bytes(NULL, size)
+            if self.collected != NULL:
+                # Somebody still holds a view of it, and may have it.
+                old = <const char*>(str_data(self.collected) if self.collects_str else bytes_data(self.collected))
+                memcpy(str_data(moved) if self.collects_str else bytes_data(moved), old, min(self.n_collected, size))
+                Py_XDECREF(self.collected)
+                self.room = None
+            self.collected = moved
+            return 0
+        try:
+            if self.collects_str:
+                PyUnicode_Resize(&self.collected, size)
+            else:
+                _PyBytes_Resize(&self.collected, size)
+        except:
+            self.drop()
+            raise
+        return 0
+
+    cdef int collect(self, const uint8_t* data, Py_ssize_t size, uint64_t rest) except -1:
+        """Unmask `size` bytes of the frame's payload to the end of what was collected; `rest` as in make_room()."""
+        self.make_room(size, rest)
+        self.masking_key = wsfast_mask(self.collected_end(), data, size, self.masking_key)
+        self.n_collected += size
+        return 0
+
+    cdef object take_collected(self):
         """What was collected, as an object that is the caller's; ours is gone."""
-        cdef PyObject* whole = self.collected
-        cdef Py_ssize_t size = self.n_collected
-        if whole == NULL:
+        if self.collected == NULL:
             return b""
-        self.collected = NULL
-        self.n_collected = 0
-        if bytes_size(whole) != size:
-            _PyBytes_Resize(&whole, size)
-        result = <bytes>whole
-        Py_XDECREF(whole)
-        return result
+        if self.collected_room() != self.n_collected:
+            self.resize(self.n_collected)
+        whole = <object>self.collected
+        self.drop()
+        return whole
 
     cdef int take_control(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
         cdef bytes payload
@@ -390,9 +468,14 @@ cdef class MessageDecoder(_Decoder):
     cdef readonly object max_message_size
     cdef readonly object max_frame_size
     cdef readonly object max_fragments
-    cdef wsfast_utf8 utf8           # of the text message that is being collected
+    cdef bint text_as_bytes
+    cdef object inflate             # of compressed messages (RFC 7692); None: there are none
+    cdef wsfast_utf8 utf8           # of the text message that is being collected, unless all of it is ASCII
+    cdef wsfast_measure measure     # the same
 
-    def __cinit__(self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072):
+    def __cinit__(
+        self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, text="str", inflate=None
+    ):
         self.set_role(role)
         self.rules.max_message_size = limit_of(max_message_size, "max_message_size")
         self.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
@@ -400,15 +483,78 @@ cdef class MessageDecoder(_Decoder):
         self.max_message_size = max_message_size
         self.max_frame_size = max_frame_size
         self.max_fragments = max_fragments
+        if text not in ("str", "bytes"):
+            raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
+        self.text_as_bytes = text == "bytes"
+        if inflate is not None:
+            if not callable(inflate):
+                raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
+            self.inflate = inflate
+            self.rules.inflates = 1
+            self.rules.allowed_rsv = WSFAST_RSV1
+            self.rules.max_deflated_size = max_deflated_size(self.rules.max_message_size)
+
+    @property
+    def text(self):
+        """``"str"`` or ``"bytes"``: what a text message is delivered as."""
+        return "bytes" if self.text_as_bytes else "str"
 
     @property
     def has_control(self):
         """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
         return self.control_seen
 
+    @cython.critical_section
+    def get_buffer(self, sizehint=-1):
+        """Return a view to receive the next bytes into, in place, or None when ``feed`` has to be used."""
+        cdef Py_ssize_t size
+        index(sizehint)
+        if (
+            self.finished or not self.in_frame or self.header.first & 0x08 or self.rules.compressed
+            or self.n_missing < <uint64_t>LARGE_SIZE
+        ):
+            return None
+        if self.collected_room() - self.n_collected < LARGE_SIZE:
+            if self.collected == NULL:
+                self.begin_text(self.rules.message == WSFAST_TEXT_MESSAGE and not self.text_as_bytes)
+            # As much again as was received: memory follows that, and not what a header declares.
+            size = max(LARGE_SIZE, self.n_collected)
+            if <uint64_t>size > self.n_missing:
+                size = self.n_missing
+            self.resize(self.n_collected + size)
+        self.room = _Room()
+        Py_INCREF(<object>self.collected)
+        self.room.owner = self.collected
+        self.room.start = <char*>self.collected_end()
+        self.n_offered = self.room.size = <Py_ssize_t>min(
+            <uint64_t>(self.collected_room() - self.n_collected), self.n_missing)
+        return PyMemoryView_FromObject(self.room)
+
+    @cython.critical_section
+    def buffer_updated(self, nbytes):
+        """Decode what was received into the buffer that ``get_buffer`` returned last."""
+        cdef list events = []
+        cdef object message
+        cdef Py_ssize_t size
+        nbytes = index(nbytes)
+        if self.n_offered == 0:
+            raise RuntimeError("buffer_updated() without get_buffer() before it")
+        if not 0 <= nbytes <= self.n_offered:
+            raise ValueError(f"{nbytes} bytes cannot have come into a buffer of {self.n_offered}")
+        size = nbytes
+        self.n_offered = 0
+        self.control_seen = False
+        if size:
+            message = self.piece_of_message(<const uint8_t*>self.room.start, size)
+            if message is not None:
+                events.append(message)
+        return events
+
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
         cdef object message
-        if (
+        if self.rules.compressed:
+            message = self.piece_of_compressed_message(payload, size)
+        elif (
             self.header.first & 0x80 and <uint64_t>size == self.header.payload_length
             and self.rules.n_fragments == 1
         ):
@@ -439,43 +585,174 @@ cdef class MessageDecoder(_Decoder):
         self.rules.message = WSFAST_NO_MESSAGE
         self.rules.message_size = 0
         self.rules.n_fragments = 0
+        self.rules.compressed = 0
 
     cdef inline object whole_message(self, const uint8_t* payload, Py_ssize_t size):
         """The message of one frame that lies whole in the chunk, or None for text that is not UTF-8."""
         cdef bytes binary
         if self.rules.message == WSFAST_TEXT_MESSAGE:
+            if self.text_as_bytes:
+                return text_bytes_of(payload, size, self.masking_key)
             return text_of(payload, size, self.masking_key)
         binary = PyBytes_FromStringAndSize(NULL, size)
         wsfast_mask(<uint8_t*>PyBytes_AS_STRING(binary), payload, size, self.masking_key)
         return binary
 
     cdef object piece_of_message(self, const uint8_t* data, Py_ssize_t size):
-        """Collect a piece of a message. Returns the message if that was the last, None if not or if it fails."""
-        cdef Py_ssize_t start = self.n_collected
-        cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
-        cdef bytes whole
+        """Collect a piece of a message. Returns the message if that was the last, None if not or if it fails.
+
+        `data` may be the place where it belongs.
+        """
         if size:
-            self.collect(data, size)
-            if is_text and not wsfast_utf8_feed_by(
-                text_kernels, &self.utf8, <const uint8_t*>bytes_data(self.collected) + start, size
-            ):
+            if self.rules.message != WSFAST_TEXT_MESSAGE:
+                self.collect(data, size, self.rest_after(size))
+            elif not self.collect_text(data, size, self.masking_key, self.rest_after(size)):
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1, as soon as it can be known
                 return None
+            else:
+                self.masking_key = wsfast_rotate_key(self.masking_key, size)
             self.n_missing -= size
         if self.n_missing:
             return None
+        return self.end_frame()
+
+    cdef uint64_t rest_after(self, Py_ssize_t size) noexcept:
+        """Bytes of the message that can come at most, after the next `size` of this frame."""
+        if self.header.first & 0x80:
+            return self.n_missing - size
+        return self.rules.max_message_size - self.n_collected - size
+
+    cdef inline void begin_text(self, bint collects_str) noexcept:
+        self.collects_str = collects_str
+        self.utf8 = wsfast_utf8(n_due=0)
+        self.measure = wsfast_measure(n_chars=0, max_byte=0)
+
+    cdef object end_frame(self):
+        """End a frame that was collected. Returns the message if that was its last, None if not or if it fails."""
         self.in_frame = False
         if not self.header.first & 0x80:
             self.rules.message_size += self.header.payload_length
             return None
+        cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
         self.end_message()
-        if is_text and self.utf8.n_due:
+        if not is_text:
+            return self.take_collected()
+        if self.utf8.n_due:
             self.fail(faults.TEXT_NOT_UTF8)  # it ends inside a character
             return None
-        whole = self.take_collected()
+        return self.end_text()
+
+    cdef bint collect_text(self, const uint8_t* data, Py_ssize_t size, uint32_t masking_key, uint64_t rest) except -1:
+        """Unmask text to the end of what was collected, and check it (8.1). False when it is not UTF-8."""
+        cdef uint8_t beginning[16]
+        cdef Py_ssize_t pos = 0, n_block
+        cdef uint8_t* place
+        cdef bint checked
+        if self.collected == NULL:
+            # A look before anything is allocated: most text that is not ASCII shows it early.
+            self.begin_text(not self.text_as_bytes and wsfast_mask_to_ascii(
+                beginning, data, min(size, <Py_ssize_t>sizeof(beginning)), masking_key))
+        self.make_room(size, rest)
+        while pos < size:
+            n_block = min(size - pos, TEXT_BLOCK_SIZE)
+            place = self.collected_end()
+            checked = wsfast_mask_to_ascii(place, data + pos, n_block, wsfast_rotate_key(masking_key, pos))
+            self.n_collected += n_block
+            pos += n_block
+            if self.collects_str:
+                if checked:
+                    continue
+                place = self.leave_ascii(n_block)
+            if checked and not self.utf8.n_due:
+                self.measure.n_chars += n_block
+            elif not wsfast_utf8_feed_by(text_kernels, &self.utf8, place, n_block, &self.measure):
+                return False
+        return True
+
+    cdef uint8_t* leave_ascii(self, Py_ssize_t n_block) except NULL:
+        """Go on in a bytes object, as the last `n_block` bytes are not ASCII. Returns where they are."""
+        cdef PyObject* text = self.collected
+        cdef PyObject* moved = new_bytes(NULL, str_length(text))
+        memcpy(bytes_data(moved), str_data(text), self.n_collected)
+        self.collected = moved
+        self.collects_str = False
+        Py_XDECREF(text)    # if it was received in place, `room` keeps it until it has been read
+        self.measure.n_chars = self.n_collected - n_block
+        return self.collected_end() - n_block
+
+    cdef object end_text(self):
+        """The message of a text that was collected and checked."""
+        cdef PyObject* text
+        if self.text_as_bytes or self.collects_str:
+            return self.take_collected()
+        if self.collected == NULL:
+            return ""
+        text = wsfast_measured_to_str(
+            text_kernels, <const uint8_t*>bytes_data(self.collected), self.n_collected, &self.measure)
+        self.drop()
+        result = <object>text
+        Py_XDECREF(text)
+        return result
+
+    # --- compressed messages (RFC 7692) ---
+
+    cdef object piece_of_compressed_message(self, const uint8_t* payload, Py_ssize_t size):
+        """Inflate and collect a piece of a message. Returns the message if that was the last, None if not or if it fails."""
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+        cdef object inflated, last = None
+        cdef bint fin
+        self.masking_key = wsfast_mask(<uint8_t*>PyBytes_AS_STRING(data), payload, size, self.masking_key)
+        self.n_missing -= size
+        fin = self.n_missing == 0 and self.header.first & 0x80
+        if size or fin:
+            try:
+                for inflated in self.inflate(data, fin):
+                    # One piece is kept back: if it is all of the message, it need not be collected.
+                    if last is not None and not self.collect_inflated(last):
+                        return None
+                    last = inflated
+                    if <uint64_t>len(last) > self.rules.max_message_size - self.n_collected:
+                        self.fail(faults.inflated_too_big(self.max_message_size))  # 10.4
+                        return None
+            except faults.PeerFault as fault:
+                self.fail(fault.failure)
+                return None
+        if last is not None:
+            if fin and self.collected == NULL:
+                return self.end_inflated(last)
+            if not self.collect_inflated(last):
+                return None
+        return None if self.n_missing else self.end_frame()
+
+    cdef object end_inflated(self, bytes message):
+        """The message that came out of the inflater in one piece, or None if it fails."""
+        cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
+        self.in_frame = False
+        self.end_message()
         if not is_text:
-            return whole
-        return text_of(<const uint8_t*>PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), 0)
+            return message
+        cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(message)
+        if not self.text_as_bytes:
+            result = text_of(text, PyBytes_GET_SIZE(message), 0)
+        else:
+            result = message if utf8_valid_memory(text, PyBytes_GET_SIZE(message)) else None
+        if result is None:
+            self.fail(faults.TEXT_NOT_UTF8)  # 8.1
+        return result
+
+    cdef bint collect_inflated(self, bytes data) except -1:
+        """Collect what was inflated. False if it fails."""
+        cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef uint64_t rest = self.rules.max_message_size - self.n_collected - size
+        if self.rules.message != WSFAST_TEXT_MESSAGE:
+            self.make_room(size, rest)
+            memcpy(self.collected_end(), start, size)
+            self.n_collected += size
+        elif not self.collect_text(start, size, 0, rest):
+            self.fail(faults.TEXT_NOT_UTF8)  # 8.1
+            return False
+        return True
 
 
 @cython.final
@@ -498,8 +775,9 @@ cdef class FrameDecoder(_Decoder):
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
         cdef uint64_t offset = self.header.payload_length - self.n_missing if self.partial else 0
-        self.collect(payload, size)
         self.n_missing -= size
+        if size:
+            self.collect(payload, size, self.n_missing)
         if self.n_missing == 0:
             self.in_frame = False
             if self.header.first & 0x80:
@@ -581,6 +859,7 @@ cdef class FrameEncoder:
         cdef bint is_text = is_str if text is None else text
         cdef wsfast_message message_type = WSFAST_TEXT_MESSAGE if is_text else WSFAST_BINARY_MESSAGE
         cdef wsfast_utf8 utf8 = self.utf8
+        cdef wsfast_measure measure = wsfast_measure(n_chars=0, max_byte=0)  # not asked for
         cdef uint8_t first = 0x80 if fin else 0
         cdef object payload
         cdef bytes frame
@@ -596,7 +875,7 @@ cdef class FrameEncoder:
             # 8.1, over the whole message. A str is UTF-8 by itself, unless it begins inside a character.
             if is_text and (utf8.n_due or not is_str):
                 if not wsfast_utf8_feed_by(
-                    text_kernels, &utf8, <const uint8_t*>source.buf, source.len
+                    text_kernels, &utf8, <const uint8_t*>source.buf, source.len, &measure
                 ) or fin and utf8.n_due:
                     raise ValueError("text is not valid UTF-8")
             frame = self.encode(first, <const uint8_t*>source.buf, source.len)
@@ -726,9 +1005,9 @@ cdef int mask_memory(unsigned char* data, Py_ssize_t size, const unsigned char* 
 
 
 cdef int utf8_valid_memory(const unsigned char* data, Py_ssize_t size) noexcept nogil:
-    cdef wsfast_utf8 state
-    state.n_due = 0
-    return wsfast_utf8_feed_by(text_kernels, &state, data, size) and state.n_due == 0
+    cdef wsfast_utf8 state = wsfast_utf8(n_due=0)
+    cdef wsfast_measure measure = wsfast_measure(n_chars=0, max_byte=0)  # not asked for
+    return wsfast_utf8_feed_by(text_kernels, &state, data, size, &measure) and state.n_due == 0
 
 
 cdef list feed_memory(object decoder, const unsigned char* data, Py_ssize_t size):

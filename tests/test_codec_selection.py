@@ -125,7 +125,9 @@ def test_arguments_may_be_named(codec: ModuleType) -> None:
     assert codec.mask_inplace(buffer=bytearray(b"a"), masking_key=bytes(4), phase=1) == 2
     assert codec.utf8_valid(data=b"a") is True
     assert codec.Utf8Validator().feed(data=b"a") is True
-    decoder = codec.MessageDecoder(role=Role.CLIENT, max_message_size=1, max_frame_size=1, max_fragments=1)
+    decoder = codec.MessageDecoder(
+        role=Role.CLIENT, max_message_size=1, max_frame_size=1, max_fragments=1, text="str"
+    )
     assert decoder.feed(chunk=b"\x81\x00") == [""]
     frames = codec.FrameDecoder(
         role=Role.CLIENT, max_frame_size=1, max_fragments=1, partial=False, allowed_rsv=0
@@ -143,7 +145,17 @@ def test_classes_have_the_names_of_the_interface(codec: ModuleType) -> None:
     """Those of ``native.pyi`` and no other: what one codec alone has, a program must not come to rely on."""
     limits = {"max_frame_size", "max_fragments"}
     expected = {
-        codec.MessageDecoder: {"feed", "failure", "has_control", "role", "max_message_size"} | limits,
+        codec.MessageDecoder: {
+            "feed",
+            "get_buffer",
+            "buffer_updated",
+            "failure",
+            "has_control",
+            "role",
+            "text",
+        }
+        | {"max_message_size"}
+        | limits,
         codec.FrameDecoder: {"feed", "failure", "role"},
         codec.FrameEncoder: {"role", "in_message", "message", "fragment", "ping", "pong", "close", "frame"},
         codec.Utf8Validator: {"feed", "complete", "reset"},

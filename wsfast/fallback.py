@@ -28,7 +28,7 @@ import io
 import operator
 import os
 from codecs import utf_8_decode
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from . import faults
 from .events import Close, Event, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
@@ -81,6 +81,7 @@ _MASKING_KEY: Final = "MASKING_KEY"
 _PAYLOAD: Final = "PAYLOAD"
 _IGNORING: Final = "IGNORING"
 
+_LARGE_SIZE: Final = 65_536  # bytes that have to be missing before get_buffer() has one
 _XOR_BLOCK_SIZE: Final = 4096
 _KEY_BATCH_SIZE: Final = 256
 
@@ -435,9 +436,14 @@ class MessageDecoder(_FrameParser[Event]):
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        text: Literal["str", "bytes"] = "str",
     ) -> None:
         super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv=0)
+        if text not in ("str", "bytes"):
+            raise ValueError(f"text is {text!r}, not 'str' or 'bytes'")
+        self._text = text
         self._utf8 = Utf8Validator()
+        self._room: memoryview | None = None  # what get_buffer() returned, until it is used
         # The payload lengths of _whole_messages: those in 7 or 16 bits that no limit refuses.
         limits = [limit for limit in (max_message_size, max_frame_size) if limit is not None]
         self._whole_size = min([0xFFFF, *limits]) if max_fragments != 0 else -1
@@ -446,6 +452,11 @@ class MessageDecoder(_FrameParser[Event]):
     def has_control(self) -> bool:
         """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
         return self._has_control
+
+    @property
+    def text(self) -> Literal["str", "bytes"]:
+        """What a text message is delivered as."""
+        return self._text
 
     @property
     def max_message_size(self) -> int | None:
@@ -458,6 +469,28 @@ class MessageDecoder(_FrameParser[Event]):
     @property
     def max_fragments(self) -> int | None:
         return self._max_fragments
+
+    def feed(self, chunk: Buffer) -> list[Event]:
+        """Decode the next ``chunk``, of any size, and return what it completed, in order."""
+        self._room = None
+        return super().feed(chunk)
+
+    def get_buffer(self, sizehint: int = -1) -> memoryview | None:
+        """Return a view to receive the next bytes into, or None when ``feed`` has to be used."""
+        operator.index(sizehint)
+        if self._state != _PAYLOAD or self._opcode & _CONTROL or self._missing < _LARGE_SIZE:
+            return None
+        self._room = memoryview(bytearray(min(self._missing, max(_LARGE_SIZE, len(self._payload)))))
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> list[Event]:
+        """Decode what was received into the buffer that ``get_buffer`` returned last."""
+        size = operator.index(nbytes)
+        if self._room is None:
+            raise RuntimeError("buffer_updated() without a get_buffer() before it")
+        if not 0 <= size <= len(self._room):
+            raise ValueError(f"{size} bytes are not in a buffer of {len(self._room)}")
+        return self.feed(self._room[:size])
 
     def _control_frame(self, payload: bytes, close: Close | None, results: list[Event]) -> None:
         results.append(close or (Ping(payload) if self._opcode is _PING else Pong(payload)))
@@ -473,7 +506,7 @@ class MessageDecoder(_FrameParser[Event]):
         if is_text:
             if not self._utf8.complete:
                 raise _PeerFault(faults.TEXT_NOT_UTF8)
-            results.append(self._payload.decode())
+            results.append(bytes(self._payload) if self._text == "bytes" else self._payload.decode())
         else:
             results.append(bytes(self._payload))
         self._payload = bytearray()
@@ -485,6 +518,7 @@ class MessageDecoder(_FrameParser[Event]):
         is_masked = self._is_masked
         mask_bit, header_size = (_MASK, 6) if is_masked else (0, 2)
         whole_size = self._whole_size
+        as_str = self._text == "str"
         size = len(chunk)
         while size - pos >= header_size:
             first = chunk[pos]
@@ -507,9 +541,10 @@ class MessageDecoder(_FrameParser[Event]):
                 results.append(payload)
             else:
                 try:
-                    results.append(payload.decode())
+                    decoded = payload.decode()
                 except UnicodeDecodeError:
                     break
+                results.append(decoded if as_str else payload)
             pos = end
         return pos
 

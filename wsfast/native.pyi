@@ -10,8 +10,8 @@ bytes-like, ``BufferError`` for one that is not contiguous (or not writable, whe
 A peer's mistake is data: see ``failure``.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
 
 from typing_extensions import Buffer
 
@@ -58,6 +58,14 @@ class MessageDecoder:
     and ``max_frame_size`` (of data frames; control frames have at most 125, 5.5) in bytes of payload,
     ``max_fragments`` in frames a message; None lifts one.
     A limit is checked at the frame's header, before any payload; memory follows what was received.
+
+    ``text="bytes"`` delivers text messages as the ``bytes`` of their UTF-8, checked as any text is (8.1): for
+    parsers that take bytes, as those of JSON do. A text message then looks like a binary one.
+
+    ``inflate``: None, or the function that inflates compressed messages (RFC 7692), which have RSV1 set. It is called
+    with each piece of a message's payload as it arrives, unmasked, and with True for the last, which may be empty; it
+    yields what comes out, in pieces of at least 1 byte. They count for ``max_message_size`` as they come. A peer's
+    fault is a ``faults.PeerFault`` that it raises; anything else that it raises comes out of ``feed``.
     """
 
     def __init__(
@@ -67,12 +75,30 @@ class MessageDecoder:
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        text: Literal["str", "bytes"] = "str",
+        inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None: ...
     def feed(self, chunk: Buffer) -> list[Event]:
         """Decode the next ``chunk``, of any size, and return what it completed, in order.
 
         A text message is a ``str``, a binary one a ``bytes``; Ping, Pong and Close frames are events of
         their own, in the place where they came. After a Close, and after a failure, bytes are ignored.
+        """
+
+    def get_buffer(self, sizehint: int = -1) -> memoryview | None:
+        """Return a writable view to receive the next bytes into, or None when ``feed`` has to be used.
+
+        There is one while at least 64 KiB of a data frame's payload are missing. It is memory of the message itself,
+        no larger than what was received of it so far (but at least 64 KiB). Receive into its beginning, then call
+        ``buffer_updated``. It must not be written to after that, nor after ``feed``. ``sizehint`` is ignored; the names are
+        those of ``asyncio.BufferedProtocol``.
+        """
+
+    def buffer_updated(self, nbytes: int) -> list[Event]:
+        """Decode ``nbytes`` bytes that were received into the buffer of the last ``get_buffer``; as ``feed``.
+
+        ``RuntimeError`` when there is no such buffer, or ``feed`` was called since; ``ValueError`` for more bytes
+        than it has.
         """
 
     @property
@@ -85,6 +111,8 @@ class MessageDecoder:
 
     @property
     def role(self) -> Role: ...
+    @property
+    def text(self) -> Literal["str", "bytes"]: ...
     @property
     def max_message_size(self) -> int | None: ...
     @property

@@ -24,6 +24,8 @@ enum {
     WSFAST_PONG = 0xA
 };
 
+enum { WSFAST_RSV1 = 0x40 };
+
 /* The message a decoder is inside of. Touched by data frames only (5.4). */
 typedef enum { WSFAST_NO_MESSAGE = 0, WSFAST_TEXT_MESSAGE = 1, WSFAST_BINARY_MESSAGE = 2 } wsfast_message;
 
@@ -31,12 +33,15 @@ typedef enum { WSFAST_NO_MESSAGE = 0, WSFAST_TEXT_MESSAGE = 1, WSFAST_BINARY_MES
 typedef struct {
     uint64_t max_frame_size;    /* bytes; UINT64_MAX: no limit, as below */
     uint64_t max_message_size;  /* bytes */
+    uint64_t max_deflated_size; /* bytes of a compressed message as it is received */
     uint64_t max_fragments;     /* frames a message */
     uint64_t message_size;      /* payload bytes received of the unfinished message */
     uint64_t n_fragments;       /* frames begun of the unfinished message */
     wsfast_message message;
     uint8_t masked;             /* 0x80 when the peer has to mask, else 0 (5.1) */
     uint8_t allowed_rsv;        /* RSV bits an extension defines, at their place in the first byte */
+    uint8_t inflates;           /* 1: RSV1 says that a message is compressed (RFC 7692 6) */
+    uint8_t compressed;         /* 1: the message we are inside of is */
 } wsfast_rules;
 
 typedef struct {
@@ -61,7 +66,9 @@ typedef enum {
     WSFAST_LENGTH_TOP_BIT,
     WSFAST_LENGTH_NOT_MINIMAL,
     WSFAST_FRAME_TOO_BIG,
-    WSFAST_MESSAGE_TOO_BIG
+    WSFAST_MESSAGE_TOO_BIG,
+    WSFAST_COMPRESSED_CONTINUATION,
+    WSFAST_DEFLATED_TOO_BIG
 } wsfast_verdict;
 
 static inline int wsfast_is_control(uint8_t first)
@@ -77,6 +84,8 @@ static inline wsfast_verdict wsfast_judge_start(const wsfast_rules *rules, uint8
     /* 5.2: RSV bits MUST be 0 unless an extension defines them; none of ours defines them on control frames. */
     if (first & 0x70 & ~(control ? 0 : rules->allowed_rsv))
         return WSFAST_RESERVED_BITS;
+    if (rules->inflates && opcode == WSFAST_CONTINUATION && first & WSFAST_RSV1)
+        return WSFAST_COMPRESSED_CONTINUATION; /* RFC 7692 6.1 */
     if (opcode > WSFAST_PONG || (opcode > WSFAST_BINARY && opcode < WSFAST_CLOSE))
         return WSFAST_RESERVED_OPCODE; /* 5.2 */
     if ((second & 0x80) != rules->masked)
@@ -134,8 +143,12 @@ static inline wsfast_verdict wsfast_read_header(
         if (length > rules->max_frame_size)
             return WSFAST_FRAME_TOO_BIG; /* 10.4 */
         /* By subtraction: a sum could wrap. message_size never exceeds the limit. */
-        if (length > rules->max_message_size - rules->message_size)
+        if (rules->inflates && (rules->compressed || data[0] & WSFAST_RSV1)) {
+            if (length > rules->max_deflated_size - rules->message_size)
+                return WSFAST_DEFLATED_TOO_BIG; /* 10.4 */
+        } else if (length > rules->max_message_size - rules->message_size) {
             return WSFAST_MESSAGE_TOO_BIG; /* 10.4 */
+        }
     }
 
     header->masking_key = 0;

@@ -22,6 +22,17 @@
 #define WSFAST_BIG_ENDIAN 0
 #endif
 
+/* For what has to be part of its caller, as the caller decides what of it is needed. */
+#if defined(__GNUC__)
+#define WSFAST_ALWAYS_INLINE static inline __attribute__((always_inline))
+#elif defined(_MSC_VER)
+#define WSFAST_ALWAYS_INLINE static __forceinline
+#else
+#define WSFAST_ALWAYS_INLINE static inline
+#endif
+
+static const uint64_t wsfast_non_ascii_bits = UINT64_C(0x8080808080808080);
+
 static inline uint32_t wsfast_load32(const uint8_t *from)
 {
     uint32_t word;

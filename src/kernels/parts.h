@@ -39,28 +39,41 @@ static inline size_t wsfast_load_part(wsfast_part *part, const uint8_t *payload,
     return n_taken;
 }
 
-/* wsfast_utf8_feed() by the kernels of this CPU; NULL: without any. */
+/* What wsfast_text_kernels.measure() adds to `measure`, byte by byte, for text that is valid. */
+static inline void wsfast_measure_bytes(const uint8_t *data, size_t size, wsfast_measure *measure)
+{
+    for (size_t pos = 0; pos < size; pos++) {
+        measure->n_chars += (data[pos] & 0xC0) != 0x80;
+        if (data[pos] > measure->max_byte)
+            measure->max_byte = data[pos];
+    }
+}
+
+/* wsfast_utf8_feed() by the kernels of this CPU, adding to `measure`; NULL: without any, and without measuring. */
 static inline int wsfast_utf8_feed_by(
-    const wsfast_text_kernels *kernels, wsfast_utf8 *state, const uint8_t *data, size_t size)
+    const wsfast_text_kernels *kernels, wsfast_utf8 *state, const uint8_t *data, size_t size, wsfast_measure *measure)
 {
     wsfast_part part;
-    wsfast_measure measure = {0, 0};
-    if (size < 64)
-        return wsfast_utf8_feed(state, data, size); /* too short to gain anything */
-    if (state->n_due == 0 && wsfast_is_ascii(data, size))
-        return 1;
     if (kernels == NULL)
+        return (size >= 64 && state->n_due == 0 && wsfast_is_ascii(data, size)) || wsfast_utf8_feed(state, data, size);
+    if (size < 64) { /* too short to gain anything */
+        wsfast_measure_bytes(data, size, measure);
         return wsfast_utf8_feed(state, data, size);
+    }
+    if (state->n_due == 0 && wsfast_is_ascii(data, size)) {
+        measure->n_chars += size;
+        return 1;
+    }
     /* The character that the last piece left unfinished, byte by byte. */
     size_t pos = 0;
-    while (state->n_due && pos < size) {
+    for (; state->n_due && pos < size; pos++) {
         if (!wsfast_utf8_feed(state, data + pos, 1))
             return 0;
-        pos++;
     }
+    wsfast_measure_bytes(data, pos, measure);
     while (size - pos > WSFAST_PART_SIZE) {
         const size_t n_part = wsfast_load_part(&part, data + pos, size - pos, 0);
-        if (!kernels->measure(part.bytes + WSFAST_PART_LEAD, n_part, &measure))
+        if (!kernels->measure(part.bytes + WSFAST_PART_LEAD, n_part, measure))
             return 0;
         pos += n_part;
     }
@@ -71,9 +84,10 @@ static inline int wsfast_utf8_feed_by(
         end--;
     if (end > pos) {
         const size_t n_part = wsfast_load_part(&part, data + pos, end - pos, 0);
-        if (!kernels->measure(part.bytes + WSFAST_PART_LEAD, n_part, &measure))
+        if (!kernels->measure(part.bytes + WSFAST_PART_LEAD, n_part, measure))
             return 0;
     }
+    wsfast_measure_bytes(data + end, size - end, measure);
     return wsfast_utf8_feed(state, data + end, size - end);
 }
 

@@ -14,8 +14,6 @@ typedef struct {
     uint8_t low, high;  /* range of the next one, while n_due > 0 */
 } wsfast_utf8;
 
-static const uint64_t wsfast_non_ascii_bits = UINT64_C(0x8080808080808080);
-
 /* 1 when every byte is below 0x80. */
 static inline int wsfast_is_ascii(const uint8_t *data, size_t size)
 {

@@ -94,6 +94,28 @@ static void check_mask(void)
     }
 }
 
+/* The question whether it is ASCII, asked in the same pass: every length, the odd byte at every place. */
+static void check_mask_to_ascii(void)
+{
+    static const size_t long_lengths[] = {511, 512, 513, 600, 1027};
+    const uint8_t key[4] = {0x91, 0x12, 0xF3, 0x74};
+    for (size_t i = 0; i <= MAX_LENGTH + sizeof long_lengths / sizeof *long_lengths; i++) {
+        const size_t size = i <= MAX_LENGTH ? i : long_lengths[i - MAX_LENGTH - 1];
+        uint8_t *const from = source + ROOM - size, *const to = destination + ROOM - size;
+        for (size_t pos = 0; pos < size; pos++)
+            from[pos] = (uint8_t)((random_byte() & 0x7F) ^ key[pos & 3]);
+        CHECK(wsfast_mask_to_ascii(to, from, size, wsfast_load32(key)), "ASCII of length %zu", size);
+        for (size_t odd = 0; odd < size; odd++) {
+            from[odd] ^= 0x80;
+            CHECK(!wsfast_mask_to_ascii(to, from, size, wsfast_load32(key)), "length %zu, odd at %zu", size, odd);
+            CHECK(to[odd] == (from[odd] ^ key[odd & 3]), "length %zu, odd at %zu", size, odd);
+            from[odd] ^= 0x80;
+        }
+        for (size_t pos = 0; pos < size; pos++)
+            CHECK((to[pos] & 0x7F) == ((from[pos] ^ key[pos & 3]) & 0x7F), "length %zu, at %zu", size, pos);
+    }
+}
+
 /* Well-formed UTF-8 by Unicode's table 3-7, row by row. Returns the bytes of the character at `data`, 0 if none. */
 static size_t character(const uint8_t *data, size_t size)
 {
@@ -197,7 +219,8 @@ static void check_header(void)
         for (int masked = 0; masked < 2; masked++) {
             uint8_t bytes[WSFAST_MAX_HEADER_SIZE];
             wsfast_rules rules = {
-                UINT64_MAX, UINT64_MAX, UINT64_MAX, 0, 0, WSFAST_NO_MESSAGE, masked ? 0x80 : 0, 0};
+                .max_frame_size = UINT64_MAX, .max_message_size = UINT64_MAX, .max_fragments = UINT64_MAX,
+                .masked = masked ? 0x80 : 0};
             wsfast_header header;
             const size_t size = wsfast_write_header(bytes, 0x82, lengths[i], masked ? key : NULL);
             CHECK(size == wsfast_header_size(lengths[i], masked), "%zu", size);
@@ -343,14 +366,20 @@ static void check_pieces(const wsfast_text_kernels *kernels)
         if (round & 1)
             text[(random_byte() * 256u + random_byte()) % size] = random_byte();
         wsfast_utf8 state = {0, 0, 0}, plain = {0, 0, 0};
+        wsfast_measure measure = {0, 0}, counted = {0, 0};
         int valid = 1, plainly = 1;
         for (size_t pos = 0; pos < size && plainly;) {
             const size_t most = 1 + random_byte() * (round % 3 ? 1u : 100u);
             const size_t n = most < size - pos ? most : size - pos;
             memcpy(source + ROOM - n, text + pos, n);
-            valid = wsfast_utf8_feed_by(kernels, &state, source + ROOM - n, n);
+            valid = wsfast_utf8_feed_by(kernels, &state, source + ROOM - n, n, &measure);
             plainly = wsfast_utf8_feed(&plain, text + pos, n);
+            wsfast_measure_bytes(text + pos, n, &counted);
             CHECK(valid == plainly && (!valid || state.n_due == plain.n_due), "round %u, at %zu", round, pos);
+            /* Without kernels nothing is measured; of ASCII, no maximum. */
+            CHECK(!kernels || !valid || measure.n_chars == counted.n_chars, "round %u, at %zu", round, pos);
+            CHECK(!kernels || !valid || counted.max_byte < 0x80 || measure.max_byte == counted.max_byte,
+                  "round %u, at %zu", round, pos);
             pos += n;
         }
     }
@@ -363,6 +392,7 @@ int main(void)
     source = guarded();
     destination = guarded();
     check_mask();
+    check_mask_to_ascii();
     check_utf8();
     check_ascii();
     check_header();

@@ -1,0 +1,204 @@
+"""``get_buffer`` and ``buffer_updated``: the payload of a large frame is received where its message will lie.
+
+What comes out is what ``feed`` gives for the same bytes (RFC 6455 5 and 8.1), whatever the sizes of the pieces.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import chain, repeat
+from types import ModuleType
+from typing import Any
+
+import pytest
+from helpers import BINARY, CONTINUATION, PING, TEXT, Peer, join, same
+
+from wsfast.events import Event, Failure, Ping, Role
+
+LARGE = 65_536
+NOT_UTF8 = Failure(1007, "text message is not valid UTF-8", "8.1")
+
+ASCII = "plain text, " * 20_000
+TEXTS = {
+    "ASCII": ASCII,
+    "Korean": "안녕하세요 " * 15_000,
+    "Latin-1 at the end": ASCII + "é",
+    "emoji at the start": "😀" + ASCII,
+    "Korean in the middle": ASCII + "한" + ASCII,
+    "emoji": "😀🚀" * 30_000,
+}
+
+
+class _Dropping(list[memoryview]):
+    """Keeps nothing."""
+
+    def append(self, view: memoryview) -> None:
+        pass
+
+
+def receive(decoder: Any, stream: bytes, sizes: Iterator[int], views: list[memoryview]) -> list[Event]:
+    """What a transport does: read into the decoder's buffer, or where it has none into one of its own."""
+    events: list[Event] = []
+    pos = 0
+    while pos < len(stream):
+        size = min(next(sizes), len(stream) - pos)
+        view = decoder.get_buffer()
+        if view is None:
+            events += decoder.feed(stream[pos : pos + size])
+        else:
+            views.append(view)
+            size = min(size, len(view))
+            view[:size] = stream[pos : pos + size]
+            events += decoder.buffer_updated(size)
+        pos += size
+    return events
+
+
+def sizes_of_reads() -> Iterator[tuple[str, Iterator[int]]]:
+    for size in (LARGE, 262_144, 10_000, 1 << 30):
+        yield str(size), repeat(size)
+    for seed in range(4):
+        rng = random.Random(seed)
+        yield f"seed {seed}", (rng.choice((1, 2, 3, 5, 100, 16_384, 16_385, LARGE)) for _ in repeat(None))
+    yield "the header alone first", chain((14,), repeat(LARGE))
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("kept", [False, True], ids=["views dropped", "views kept"])
+def test_text(codec: ModuleType, peer: Peer, text: str, kept: bool) -> None:
+    """RFC 6455 5.6 and 8.1. Who keeps a view keeps memory, and spoils nothing."""
+    stream = join(peer.frame(TEXT, text), peer.frame(TEXT, "next"))
+    for name, sizes in sizes_of_reads():
+        decoder = codec.MessageDecoder(peer.role, max_message_size=None)
+        views: list[memoryview] = [] if kept else _Dropping()
+        assert receive(decoder, stream, sizes, views) == [text, "next"], name
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["views dropped", "views kept"])
+def test_binary_and_fragments(codec: ModuleType, peer: Peer, kept: bool) -> None:
+    """RFC 6455 5.4: large fragments, small ones, and a control frame between them."""
+    data = random.Random(0).randbytes(300_000)
+    korean = TEXTS["Korean"]
+    cut = len(korean) // 3
+    encoded = korean.encode()
+    stream = join(
+        peer.frame(BINARY, data),
+        peer.frame(BINARY, data[:200_000], fin=False),
+        peer.frame(PING, b"between"),
+        peer.frame(CONTINUATION, data[200_000:200_003], fin=False),
+        peer.frame(CONTINUATION, b"", fin=False),
+        peer.frame(CONTINUATION, data[200_003:]),
+        peer.frame(TEXT, encoded[: cut * 3 + 1], fin=False),  # inside a character
+        peer.frame(CONTINUATION, encoded[cut * 3 + 1 :]),
+        peer.frame(BINARY, b"last"),
+    )
+    expected = [data, Ping(b"between"), data, korean, b"last"]
+    for name, sizes in sizes_of_reads():
+        decoder = codec.MessageDecoder(peer.role, max_message_size=None)
+        got = receive(decoder, stream, sizes, [] if kept else _Dropping())
+        assert same(got, expected), name
+
+
+def test_text_as_bytes(codec: ModuleType, peer: Peer) -> None:
+    for text in TEXTS.values():
+        decoder = codec.MessageDecoder(peer.role, max_message_size=None, text="bytes")
+        got = receive(decoder, peer.frame(TEXT, text), repeat(LARGE), [])
+        assert same(got, [text.encode()])
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\x80", b"\xed\xa0\x80", b"\xc0\xaf"], ids=bytes.hex)
+def test_text_that_is_not_utf8_fails_at_once(codec: ModuleType, peer: Peer, bad: bytes) -> None:
+    """RFC 6455 8.1: by the piece that has the bad byte, with more to come."""
+    for start in (b"a" * 100_000, "한".encode() * 33_333):
+        decoder = codec.MessageDecoder(peer.role, max_message_size=None)
+        stream = peer.frame(TEXT, start + bad + b"a" * 200_000)
+        assert receive(decoder, stream[:110_000], repeat(30_000), []) == []
+        assert decoder.failure == NOT_UTF8
+        assert decoder.has_control
+        assert decoder.get_buffer() is None
+        assert decoder.feed(stream[110_000:]) == []
+
+
+def test_text_that_ends_inside_a_character(codec: ModuleType, peer: Peer) -> None:
+    """RFC 6455 8.1."""
+    decoder = codec.MessageDecoder(peer.role)
+    stream = peer.frame(TEXT, b"a" * 200_000 + "한".encode()[:2])
+    assert receive(decoder, stream, repeat(LARGE), []) == []
+    assert decoder.failure == NOT_UTF8
+
+
+def test_there_is_a_buffer_for_large_payloads_only(codec: ModuleType, peer: Peer) -> None:
+    decoder = codec.MessageDecoder(peer.role)
+    assert decoder.get_buffer() is None
+    stream = peer.frame(BINARY, bytes(LARGE + 10))
+    header_size = len(stream) - LARGE - 10
+    decoder.feed(stream[: header_size - 1])
+    assert decoder.get_buffer() is None
+    decoder.feed(stream[header_size - 1 : header_size + 10])
+    assert decoder.get_buffer(-1) is not None
+    assert decoder.get_buffer(sizehint=100) is not None
+    decoder.feed(stream[header_size + 10 : header_size + 11])
+    assert decoder.get_buffer() is None
+    assert decoder.feed(stream[header_size + 11 :]) == [bytes(LARGE + 10)]
+    assert decoder.get_buffer() is None
+    decoder.feed(peer.frame(PING, bytes(100))[:50])
+    assert decoder.get_buffer() is None
+
+
+def test_the_buffer_follows_what_was_received(codec: ModuleType, peer: Peer) -> None:
+    """RFC 6455 10.4: not what a header declares."""
+    decoder = codec.MessageDecoder(peer.role, max_message_size=None)
+    stream = peer.frame(BINARY, b"", length=2**40)
+    assert decoder.feed(stream) == []
+    n_received = 0
+    for _ in range(8):
+        view = decoder.get_buffer()
+        assert LARGE <= len(view) <= max(LARGE, n_received)
+        assert not view.readonly
+        assert view.format == "B"
+        view[:] = bytes(len(view))
+        assert decoder.buffer_updated(nbytes=len(view)) == []
+        n_received += len(view)
+
+
+def test_mistakes_of_the_caller(codec: ModuleType, peer: Peer) -> None:
+    """They raise, and change nothing."""
+    decoder = codec.MessageDecoder(peer.role)
+    with pytest.raises(RuntimeError, match="get_buffer"):
+        decoder.buffer_updated(0)
+    data = bytes(range(256)) * 1000
+    stream = peer.frame(BINARY, data)
+    decoder.feed(stream[:1000])
+    view = decoder.get_buffer()
+    for wrong in (-1, len(view) + 1, 2**62):
+        with pytest.raises(ValueError, match="buffer"):
+            decoder.buffer_updated(wrong)
+    with pytest.raises(TypeError):
+        decoder.buffer_updated("1")
+    with pytest.raises(TypeError):
+        decoder.get_buffer("1")
+    view[:500] = stream[1000:1500]
+    assert decoder.buffer_updated(500) == []
+    with pytest.raises(RuntimeError, match="get_buffer"):
+        decoder.buffer_updated(1)
+    decoder.get_buffer()
+    decoder.feed(stream[1500:1501])
+    with pytest.raises(RuntimeError, match="get_buffer"):
+        decoder.buffer_updated(1)
+    decoder.get_buffer()
+    assert decoder.buffer_updated(0) == []
+    assert decoder.feed(stream[1501:]) == [data]
+
+
+def test_views_outlive_their_decoder(codec: ModuleType) -> None:
+    decoder = codec.MessageDecoder(Role.CLIENT, max_message_size=None)
+    views = []
+    decoder.feed(b"\x82\x7f" + (2**20).to_bytes(8, "big"))
+    for _ in range(5):
+        views.append(decoder.get_buffer())
+        decoder.buffer_updated(len(views[-1]))
+    del decoder
+    for view in views:
+        view[:] = b"x" * len(view)
+        assert bytes(view[-10:]) == b"x" * 10
