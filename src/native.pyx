@@ -245,8 +245,9 @@ cdef class _Room:
 cdef Py_ssize_t LARGE_SIZE = 65_536
 
 
-# Text in pieces is unmasked and checked in blocks that stay in the fastest cache.
-cdef Py_ssize_t TEXT_BLOCK_SIZE = 16_384
+# Bytes of a payload that are unmasked before they are looked at again: they stay in the fastest cache, and what
+# is compressed takes no memory to speak of beside what comes out of it.
+cdef Py_ssize_t BLOCK_SIZE = 16_384
 
 
 cdef uint64_t max_deflated_size(uint64_t max_message_size) noexcept:
@@ -654,7 +655,7 @@ cdef class MessageDecoder(_Decoder):
                 beginning, data, min(size, <Py_ssize_t>sizeof(beginning)), masking_key))
         self.make_room(size, rest)
         while pos < size:
-            n_block = min(size - pos, TEXT_BLOCK_SIZE)
+            n_block = min(size - pos, BLOCK_SIZE)
             place = self.collected_end()
             checked = wsfast_mask_to_ascii(place, data + pos, n_block, wsfast_rotate_key(masking_key, pos))
             self.n_collected += n_block
@@ -698,13 +699,20 @@ cdef class MessageDecoder(_Decoder):
 
     cdef object piece_of_compressed_message(self, const uint8_t* payload, Py_ssize_t size):
         """Inflate and collect a piece of a message. Returns the message if that was the last, None if not or if it fails."""
-        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+        cdef bytes data
         cdef object inflated, last = None
+        cdef Py_ssize_t pos = 0, n_block
         cdef bint fin
-        self.masking_key = wsfast_mask(<uint8_t*>PyBytes_AS_STRING(data), payload, size, self.masking_key)
-        self.n_missing -= size
-        fin = self.n_missing == 0 and self.header.first & 0x80
-        if size or fin:
+        while True:
+            n_block = min(size - pos, BLOCK_SIZE)
+            data = PyBytes_FromStringAndSize(NULL, n_block)
+            self.masking_key = wsfast_mask(
+                <uint8_t*>PyBytes_AS_STRING(data), payload + pos, n_block, self.masking_key)
+            pos += n_block
+            self.n_missing -= n_block
+            fin = self.n_missing == 0 and self.header.first & 0x80
+            if not n_block and not fin:
+                break
             try:
                 for inflated in self.inflate(data, fin):
                     # One piece is kept back: if it is all of the message, it need not be collected.
@@ -717,6 +725,8 @@ cdef class MessageDecoder(_Decoder):
             except faults.PeerFault as fault:
                 self.fail(fault.failure)
                 return None
+            if pos == size:
+                break
         if last is not None:
             if fin and self.collected == NULL:
                 return self.end_inflated(last)

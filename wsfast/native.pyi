@@ -90,8 +90,8 @@ class MessageDecoder:
 
         There is one while at least 64 KiB of a data frame's payload are missing. It is memory of the message itself,
         no larger than what was received of it so far (but at least 64 KiB). Receive into its beginning, then call
-        ``buffer_updated``. It must not be written to after that, nor after ``feed``. ``sizehint`` is ignored; the names are
-        those of ``asyncio.BufferedProtocol``.
+        ``buffer_updated``. It must not be written to after that, nor after ``feed``. ``sizehint`` is ignored; the
+        names are those of ``asyncio.BufferedProtocol``.
         """
 
     def buffer_updated(self, nbytes: int) -> list[Event]:
