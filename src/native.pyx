@@ -245,9 +245,10 @@ cdef class _Room:
 cdef Py_ssize_t LARGE_SIZE = 65_536
 
 
-# Bytes of a payload that are unmasked before they are looked at again: they stay in the fastest cache, and what
-# is compressed takes no memory to speak of beside what comes out of it.
+# Bytes of a payload that are unmasked before they are looked at again. Text stays in the fastest cache; and what is
+# compressed takes no memory to speak of beside what comes out of it.
 cdef Py_ssize_t BLOCK_SIZE = 16_384
+cdef Py_ssize_t DEFLATED_BLOCK_SIZE = 2048
 
 
 cdef uint64_t max_deflated_size(uint64_t max_message_size) noexcept:
@@ -704,7 +705,7 @@ cdef class MessageDecoder(_Decoder):
         cdef Py_ssize_t pos = 0, n_block
         cdef bint fin
         while True:
-            n_block = min(size - pos, BLOCK_SIZE)
+            n_block = min(size - pos, DEFLATED_BLOCK_SIZE)
             data = PyBytes_FromStringAndSize(NULL, n_block)
             self.masking_key = wsfast_mask(
                 <uint8_t*>PyBytes_AS_STRING(data), payload + pos, n_block, self.masking_key)
@@ -715,12 +716,16 @@ cdef class MessageDecoder(_Decoder):
                 break
             try:
                 for inflated in self.inflate(data, fin):
-                    # One piece is kept back: if it is all of the message, it need not be collected.
+                    # The first piece is kept back: if it is all of the message, it need not be collected.
                     if last is not None and not self.collect_inflated(last):
                         return None
-                    last = inflated
-                    if <uint64_t>len(last) > self.rules.max_message_size - self.n_collected:
+                    last = None
+                    if <uint64_t>len(inflated) > self.rules.max_message_size - self.n_collected:
                         self.fail(faults.inflated_too_big(self.max_message_size))  # 10.4
+                        return None
+                    if self.collected == NULL:
+                        last = inflated
+                    elif not self.collect_inflated(inflated):
                         return None
             except faults.PeerFault as fault:
                 self.fail(fault.failure)
