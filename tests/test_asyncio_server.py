@@ -485,7 +485,7 @@ async def test_server_header_by_default() -> None:
     [
         ({"subprotocols": "chat"}, TypeError),
         ({"origins": "https://example.com"}, TypeError),
-        ({"compression": "deflate"}, ValueError),
+        ({"compression": "gzip"}, ValueError),
         ({"max_queue": 0}, ValueError),
         ({"subprotocols": ["no token"]}, ValueError),
         ({"server_header": "a\r\nb"}, ValueError),

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from .codec import Close, CloseCode, Event, Failure, FrameEncoder, MessageDecoder, Ping, Role
+from .deflate import Agreement, DeflatingEncoder, Inflater
 from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidState
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ class Connection:
     bytes to it, until ``open()`` is called; without, it starts OPEN, for a host that has done the handshake. Limits are
     those of ``MessageDecoder``; ``random_bytes`` is that of ``FrameEncoder``.
 
+    ``compression`` is what ``deflate.accept`` or ``deflate.confirm`` returned, for a host that has done the handshake;
+    with ``handshake`` it is what that negotiates.
+
     ``decoder`` and ``encoder`` are the codec's, for an adapter that saves a call per message by using them.
-    It must check ``ready_state`` first.
+    It must check ``ready_state`` first, and get them anew after ``open()``.
     """
 
     def __init__(
@@ -69,11 +73,14 @@ class Connection:
         role: Role,
         *,
         handshake: ClientHandshake | ServerHandshake | None = None,
+        compression: Agreement | None = None,
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
         random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
+        if handshake is not None and compression is not None:
+            raise TypeError("compression is negotiated by the handshake: give it to that")
         self.role = role
         self.handshake = handshake
         self.ready_state = ReadyState.OPEN if handshake is None else ReadyState.CONNECTING
@@ -83,7 +90,9 @@ class Connection:
             max_frame_size=max_frame_size,
             max_fragments=max_fragments,
         )
-        self.encoder = FrameEncoder(role, random_bytes=random_bytes)
+        self.encoder: FrameEncoder | DeflatingEncoder = FrameEncoder(role, random_bytes=random_bytes)
+        self.compression: Agreement | None = None
+        """What was agreed on about compressing messages (RFC 7692), or None."""
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.peer_closed_first: bool | None = None
@@ -95,6 +104,23 @@ class Connection:
         # Pings and reads nothing cannot fill our memory.
         self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
         self._to_send: list[bytes] = []
+        if compression is not None:
+            self._compress(compression)
+
+    def _compress(self, agreement: Agreement) -> None:
+        """Replace the codec by one that inflates and deflates."""
+        decoder, encoder = self.decoder, self.encoder
+        assert not isinstance(encoder, DeflatingEncoder)
+        self.compression = agreement
+        self.decoder = MessageDecoder(
+            self.role,
+            max_message_size=decoder.max_message_size,
+            max_frame_size=decoder.max_frame_size,
+            max_fragments=decoder.max_fragments,
+            text=decoder.text,
+            inflate=Inflater(self.role, agreement).inflate,
+        )
+        self.encoder = DeflatingEncoder(encoder, agreement)
 
     # Receiving
 
@@ -121,6 +147,8 @@ class Connection:
         if self.handshake is None or self.ready_state is not ReadyState.CONNECTING:
             raise InvalidState(f"cannot open a connection that is {self.ready_state.name}")
         self.ready_state = ReadyState.OPEN
+        if self.handshake.compression is not None:
+            self._compress(self.handshake.compression)
         return self.handshake.trailing_data
 
     def receive_control(self, events: list[Event | Failure]) -> None:
@@ -170,15 +198,31 @@ class Connection:
 
     # Sending
 
-    def send(self, data: str | Buffer, text: bool | None = None) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary; ``text`` as in ``FrameEncoder.message``."""
-        self._require_open("send")
-        self._to_send.append(self.encoder.message(data, text))
+    def send(self, data: str | Buffer, text: bool | None = None, compress: bool | None = None) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary; ``text`` as in ``FrameEncoder.message``.
 
-    def send_fragment(self, data: str | Buffer, fin: bool = False, text: bool | None = None) -> None:
-        """Send the next fragment of a message, the last one with ``fin`` (RFC 6455 5.4)."""
+        ``compress`` as in ``DeflatingEncoder``, where compression was negotiated; else nothing is compressed.
+        """
+        self._require_open("send")
+        encoder = self.encoder
+        if isinstance(encoder, DeflatingEncoder):
+            self._to_send.append(encoder.message(data, text, compress))
+        else:
+            self._to_send.append(encoder.message(data, text))
+
+    def send_fragment(
+        self, data: str | Buffer, fin: bool = False, text: bool | None = None, compress: bool | None = None
+    ) -> None:
+        """Send the next fragment of a message, the last one with ``fin`` (RFC 6455 5.4).
+
+        Otherwise as ``send``; the first fragment decides whether the message is compressed.
+        """
         self._require_open("send_fragment")
-        self._to_send.append(self.encoder.fragment(data, fin, text))
+        encoder = self.encoder
+        if isinstance(encoder, DeflatingEncoder):
+            self._to_send.append(encoder.fragment(data, fin, text, compress))
+        else:
+            self._to_send.append(encoder.fragment(data, fin, text))
 
     def ping(self, payload: Buffer = b"") -> None:
         """Send a Ping of at most 125 bytes (RFC 6455 5.5.2)."""

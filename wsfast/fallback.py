@@ -17,7 +17,11 @@ is its code, and the rules of each step stand in the method named in it:
     None              becomes the opcode      NOTHING_TO_CONTINUE
     TEXT, BINARY      MESSAGE_UNFINISHED      stays                   None
 
-A peer's fault is ``_PeerFault`` inside and ``failure`` outside, never an exception out of ``feed``. Memory
+A message whose first frame has RSV1 is compressed (RFC 7692 6) where ``inflate`` is given: its payload goes
+through that before it is checked and kept. Limits of frames hold for what was received, that of messages for
+what comes out.
+
+A peer's fault is ``PeerFault`` inside and ``failure`` outside, never an exception out of ``feed``. Memory
 is for what was received, never for what a header announces. This file knows bytes, frames and messages,
 and nothing of sockets, handshakes or what to do about a fault.
 """
@@ -32,9 +36,10 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from . import faults
 from .events import Close, Event, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
+from .faults import PeerFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Buffer
 
@@ -82,8 +87,11 @@ _PAYLOAD: Final = "PAYLOAD"
 _IGNORING: Final = "IGNORING"
 
 _LARGE_SIZE: Final = 65_536  # bytes that have to be missing before get_buffer() has one
+_RSV1: Final = 4  # as ``_FrameParser._rsv`` has it
+
 _XOR_BLOCK_SIZE: Final = 4096
 _KEY_BATCH_SIZE: Final = 256
+_INFLATED_BLOCK_SIZE: Final = 32_768
 
 
 # Buffers
@@ -207,13 +215,6 @@ class Utf8Validator:
 _Result = TypeVar("_Result")
 
 
-class _PeerFault(Exception):
-    """The peer broke a rule; ``failure`` says which."""
-
-    def __init__(self, failure: Failure) -> None:
-        self.failure = failure
-
-
 def _checked_int(name: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}, not an int")
@@ -231,14 +232,14 @@ def _parse_close(payload: bytes) -> Close:
     if not payload:
         return Close()  # 7.1.5: no code was sent, which is called 1005.
     if len(payload) == 1:
-        raise _PeerFault(faults.CLOSE_PAYLOAD_OF_ONE_BYTE)
+        raise PeerFault(faults.CLOSE_PAYLOAD_OF_ONE_BYTE)
     code = _from_bytes(payload[:2])
     if not is_sendable_close_code(code):
-        raise _PeerFault(faults.invalid_close_code(code))
+        raise PeerFault(faults.invalid_close_code(code))
     try:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError:
-        raise _PeerFault(faults.CLOSE_REASON_NOT_UTF8) from None
+        raise PeerFault(faults.CLOSE_REASON_NOT_UTF8) from None
 
 
 class _FrameParser(Generic[_Result]):
@@ -257,6 +258,7 @@ class _FrameParser(Generic[_Result]):
         self._max_frame_size = _checked_limit("max_frame_size", max_frame_size)
         self._max_fragments = _checked_limit("max_fragments", max_fragments)
         self._allowed_rsv = allowed_rsv
+        self._inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None
         self._is_masked = self._role is Role.SERVER  # 5.1: a client masks every frame, a server none.
         self._failure: Failure | None = None
         self._has_control = False
@@ -273,6 +275,9 @@ class _FrameParser(Generic[_Result]):
         self._message: Opcode | None = None
         self._n_fragments = 0
         self._message_size = 0  # payload of its frames, the one in hand included
+        self._compressed = False
+        self._inflated_size = 0  # what came out of it so far
+        self._blocks: list[bytes] = []  # of that, the part before _payload
         self._payload = bytearray()  # unmasked, where it has to wait for the rest of a frame or message
 
     @property
@@ -292,7 +297,7 @@ class _FrameParser(Generic[_Result]):
         if self._state != _IGNORING:
             try:
                 self._tail = self._parse(self._tail + received, results)
-            except _PeerFault as fault:
+            except PeerFault as fault:
                 # 7.1.7: what comes after the fault is not looked at.
                 self._failure = fault.failure
                 self._has_control = True
@@ -300,6 +305,7 @@ class _FrameParser(Generic[_Result]):
             if self._state == _IGNORING:
                 self._tail = b""
                 self._payload = bytearray()
+                self._blocks = []
         return results
 
     def _whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
@@ -378,51 +384,61 @@ class _FrameParser(Generic[_Result]):
         rsv = first >> 4 & 0b111
         # 5.2: a reserved bit is 0 unless an extension defines it; for control frames none does.
         if bits := rsv & ~(0 if first & _CONTROL else self._allowed_rsv):
-            raise _PeerFault(faults.reserved_bits(bits))
+            raise PeerFault(faults.reserved_bits(bits))
         opcode = _OPCODES.get(first & 0x0F)
         if opcode is None:
-            raise _PeerFault(faults.reserved_opcode(first & 0x0F))
+            raise PeerFault(faults.reserved_opcode(first & 0x0F))
+        # RFC 7692 6.1: the first frame of a message says whether it is compressed.
+        compressed = self._inflate is not None and bool(rsv & _RSV1)
+        if compressed and opcode is _CONTINUATION:
+            raise PeerFault(faults.COMPRESSED_CONTINUATION)
         # 5.1: a server accepts masked frames only, a client unmasked ones only.
         if bool(second & _MASK) is not self._is_masked:
-            raise _PeerFault(faults.NOT_MASKED if self._is_masked else faults.MASKED)
+            raise PeerFault(faults.NOT_MASKED if self._is_masked else faults.MASKED)
         length = second & 0x7F
         fin = bool(first & _FIN)
 
         if opcode & _CONTROL:
             # 5.5: control frames MUST NOT be fragmented, and have at most 125 bytes of payload.
             if not fin:
-                raise _PeerFault(faults.CONTROL_FRAGMENTED)
+                raise PeerFault(faults.CONTROL_FRAGMENTED)
             if length > _MAX_CONTROL_SIZE:
-                raise _PeerFault(faults.CONTROL_TOO_LONG)
+                raise PeerFault(faults.CONTROL_TOO_LONG)
         else:
             # 5.4: a message is one TEXT or BINARY frame, then CONTINUATION frames up to the one with FIN.
             if opcode is _CONTINUATION:
                 if self._message is None:
-                    raise _PeerFault(faults.NOTHING_TO_CONTINUE)
+                    raise PeerFault(faults.NOTHING_TO_CONTINUE)
             elif self._message is not None:
-                raise _PeerFault(faults.MESSAGE_UNFINISHED)
+                raise PeerFault(faults.MESSAGE_UNFINISHED)
             else:
                 self._message = opcode
+                self._compressed = compressed
             # 10.4: a peer may not make us keep a message that never ends.
             self._n_fragments += 1
             if self._max_fragments is not None and self._n_fragments > self._max_fragments:
-                raise _PeerFault(faults.too_many_fragments(self._max_fragments))
+                raise PeerFault(faults.too_many_fragments(self._max_fragments))
         self._fin, self._rsv, self._opcode, self._length = fin, rsv, opcode, length
 
     def _judge_length(self, length: int) -> None:
         """Check the whole payload length; ``_length`` still has the 7 bits it began with."""
         # 5.2: the top bit of 64 is 0, and the shortest of the three forms MUST be used.
         if length >> 63:
-            raise _PeerFault(faults.LENGTH_TOP_BIT)
+            raise PeerFault(faults.LENGTH_TOP_BIT)
         if length < _SHORTEST.get(self._length, 0):
-            raise _PeerFault(faults.length_not_minimal(length))
+            raise PeerFault(faults.length_not_minimal(length))
         # 10.4: limits hold before there is any payload. They are for data: 5.5 has limited control frames.
         if not self._opcode & _CONTROL:
             self._message_size += length
             if self._max_frame_size is not None and length > self._max_frame_size:
-                raise _PeerFault(faults.frame_too_big(length, self._max_frame_size))
-            if self._max_message_size is not None and self._message_size > self._max_message_size:
-                raise _PeerFault(faults.message_too_big(self._message_size, self._max_message_size))
+                raise PeerFault(faults.frame_too_big(length, self._max_frame_size))
+            size, limit = self._message_size, self._max_message_size
+            if limit is not None and size > limit:
+                if not self._compressed:
+                    raise PeerFault(faults.message_too_big(size, limit))
+                # What does not shrink grows by an eighth at most, and blocks with nothing in them need an end too.
+                if size > limit + limit // 8 + 1024:
+                    raise PeerFault(faults.compressed_message_too_big(size, limit))
         self._length = length
 
 
@@ -437,11 +453,16 @@ class MessageDecoder(_FrameParser[Event]):
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
         text: Literal["str", "bytes"] = "str",
+        inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None:
-        super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv=0)
+        if inflate is not None and not callable(inflate):
+            raise TypeError(f"inflate is {inflate!r}, not a function")
+        allowed_rsv = 0 if inflate is None else _RSV1
+        super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv)
         if text not in ("str", "bytes"):
             raise ValueError(f"text is {text!r}, not 'str' or 'bytes'")
         self._text = text
+        self._inflate = inflate
         self._utf8 = Utf8Validator()
         self._room: memoryview | None = None  # what get_buffer() returned, until it is used
         # The payload lengths of _whole_messages: those in 7 or 16 bits that no limit refuses.
@@ -478,7 +499,12 @@ class MessageDecoder(_FrameParser[Event]):
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
         """Return a view to receive the next bytes into, or None when ``feed`` has to be used."""
         operator.index(sizehint)
-        if self._state != _PAYLOAD or self._opcode & _CONTROL or self._missing < _LARGE_SIZE:
+        if (
+            self._state != _PAYLOAD
+            or self._opcode & _CONTROL
+            or self._compressed
+            or self._missing < _LARGE_SIZE
+        ):
             return None
         self._room = memoryview(bytearray(min(self._missing, max(_LARGE_SIZE, len(self._payload)))))
         return self._room
@@ -496,20 +522,46 @@ class MessageDecoder(_FrameParser[Event]):
         results.append(close or (Ping(payload) if self._opcode is _PING else Pong(payload)))
 
     def _data_part(self, part: bytes, results: list[Event]) -> None:
-        is_text = self._message is _TEXT
-        # 8.1: text that is not UTF-8 fails the connection: at the first byte that makes it so, or at its end.
-        if is_text and not self._utf8.feed(part):
-            raise _PeerFault(faults.TEXT_NOT_UTF8)
-        self._payload += part
-        if self._missing or not self._fin:
-            return
-        if is_text:
-            if not self._utf8.complete:
-                raise _PeerFault(faults.TEXT_NOT_UTF8)
-            results.append(bytes(self._payload) if self._text == "bytes" else self._payload.decode())
+        is_last = self._fin and not self._missing
+        if self._compressed:
+            self._inflate_part(part, is_last)
         else:
-            results.append(bytes(self._payload))
+            self._keep(part)
+        if not is_last:
+            return
+        payload = b"".join((*self._blocks, self._payload)) if self._blocks else self._payload
+        if self._message is _TEXT:
+            if not self._utf8.complete:
+                raise PeerFault(faults.TEXT_NOT_UTF8)
+            results.append(bytes(payload) if self._text == "bytes" else payload.decode())
+        else:
+            results.append(bytes(payload))
         self._payload = bytearray()
+        self._blocks = []
+
+    def _keep(self, part: bytes) -> None:
+        # 8.1: text that is not UTF-8 fails the connection: at the first byte that makes it so, or at its end.
+        if self._message is _TEXT and not self._utf8.feed(part):
+            raise PeerFault(faults.TEXT_NOT_UTF8)
+        self._payload += part
+
+    def _inflate_part(self, part: bytes, is_last: bool) -> None:
+        if not part and not is_last:
+            return
+        assert self._inflate is not None
+        limit = self._max_message_size
+        for piece in self._inflate(part, is_last):
+            # 10.4: looked at piece by piece, as a thousandfold may come out of what was received.
+            self._inflated_size += len(piece)
+            if limit is not None and self._inflated_size > limit:
+                raise PeerFault(faults.inflated_too_big(limit))
+            self._keep(piece)
+            if len(self._payload) >= _INFLATED_BLOCK_SIZE:
+                # A bytearray of its size would have room for an eighth more.
+                self._blocks.append(bytes(self._payload))
+                self._payload.clear()
+        if is_last:
+            self._inflated_size = 0
 
     def _whole_messages(self, chunk: bytes, pos: int, results: list[Event]) -> int:
         # Messages of one frame below 64 KiB that is all here and without fault. Anything else ends the loop,

@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, Final
 
 import h11
 
+from . import deflate
 from ._version import __version__
+from .deflate import Agreement, Compression
 from .exceptions import (
     InvalidHandshake,
     InvalidHeader,
@@ -170,7 +172,8 @@ class ClientHandshake:
     ``additional_headers`` go into the request as they are, instead of ours where the name is the same; those
     that make the handshake (``Upgrade``, ``Sec-WebSocket-Key``, ...) cannot be given. ``origin`` is for
     servers that ask for one. ``subprotocols``: what to offer, the preferred one first; that a server chooses
-    none is no error. ``user_agent_header``: None sends none. ``random_bytes`` makes the key.
+    none is no error. ``compression``: what to offer (RFC 7692), and ``compression`` of the object is what came of it.
+    ``user_agent_header``: None sends none. ``random_bytes`` makes the key.
 
     Raises ``InvalidURI``, and ``ValueError`` or ``TypeError`` for what cannot be sent.
     """
@@ -184,6 +187,7 @@ class ClientHandshake:
         *,
         origin: str | None = None,
         subprotocols: Sequence[str] | None = None,
+        compression: Compression = None,
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
         random_bytes: Callable[[int], bytes] = os.urandom,
@@ -197,6 +201,9 @@ class ClientHandshake:
         """The final response, as soon as its head is there."""
         self.subprotocol: str | None = None
         """The subprotocol that the server chose, or None."""
+        self.compression: Agreement | None = None
+        """What the server agreed to, or None."""
+        self._compression = deflate.settings(compression)
         self._subprotocols = _checked_subprotocols(subprotocols)
         self._key = base64.b64encode(random_bytes(16)).decode("ascii")
         extra = Headers(additional_headers) if additional_headers is not None else Headers()
@@ -230,6 +237,8 @@ class ClientHandshake:
         headers["Sec-WebSocket-Version"] = _VERSION
         if self._subprotocols:
             headers["Sec-WebSocket-Protocol"] = ", ".join(self._subprotocols)
+        if self._compression is not None:
+            headers["Sec-WebSocket-Extensions"] = deflate.offer(self._compression)
         return headers
 
     def _serialize_request(self, http_: h11.Connection) -> bytes:
@@ -363,10 +372,12 @@ class ClientHandshake:
             raise InvalidHeader("Sec-WebSocket-Accept")
         if accepts != [accept_value(self._key)]:
             raise InvalidHeaderValue("Sec-WebSocket-Accept", ", ".join(accepts))
-        # 4.1, 9.1: no extension that was not offered, and none was.
-        extensions = parse_extensions(headers.get_all("Sec-WebSocket-Extensions"))
-        if extensions:
-            raise NegotiationError(f"the server uses the extension {extensions[0][0]}, which was not offered")
+        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        if self._compression is not None:
+            self.compression = deflate.confirm(extensions, self._compression)
+        elif parsed := parse_extensions(extensions):
+            # 4.1, 9.1: no extension that was not offered, and none was.
+            raise NegotiationError(f"the server uses the extension {parsed[0][0]}, which was not offered")
         self.subprotocol = self._check_subprotocol(headers)
 
     def _check_subprotocol(self, headers: Headers) -> str | None:
@@ -391,7 +402,8 @@ class ServerHandshake:
     ``Origin``, None instead of a list accepts all. ``subprotocols``: those supported. Of the client's offers,
     in the client's order, the first one that is supported is chosen; if none is, the connection is opened
     without one (4.2.2). ``select_subprotocol`` chooses instead: from the list of offers, which may be empty,
-    one or None; it may raise ``NegotiationError`` to refuse. ``server_header``: None sends none.
+    one or None; it may raise ``NegotiationError`` to refuse. ``compression``: what to agree to (RFC 7692), and
+    ``compression`` of the object is what came of it. ``server_header``: None sends none.
     """
 
     def __init__(
@@ -400,6 +412,7 @@ class ServerHandshake:
         origins: Sequence[str | re.Pattern[str] | None] | None = None,
         subprotocols: Sequence[str] | None = None,
         select_subprotocol: Callable[[Sequence[str]], str | None] | None = None,
+        compression: Compression = None,
         server_header: str | None = SERVER,
     ) -> None:
         if isinstance(origins, str | re.Pattern):
@@ -414,11 +427,16 @@ class ServerHandshake:
         """What to answer to a request that could not be read; ``request`` may be None then."""
         self.subprotocol: str | None = None
         """The subprotocol that ``accept`` chose, or None."""
+        self.compression: Agreement | None = None
+        """What ``accept`` agreed to of the client's offers, or None."""
         self.accepted = False
         """True when a response that opens the connection was sent."""
         self._origins = origins
         self._subprotocols = _checked_subprotocols(subprotocols)
         self._select_subprotocol = select_subprotocol
+        self._compression = deflate.settings(compression)
+        if self._compression is not None:
+            deflate.check_server(self._compression)
         self._server_header = server_header
         self._http: h11.Connection | None = h11.Connection(h11.SERVER, MAX_HEAD_SIZE)
         self._first = b""
@@ -518,6 +536,8 @@ class ServerHandshake:
         headers["Sec-WebSocket-Accept"] = accept_value(key)
         if self.subprotocol is not None:
             headers["Sec-WebSocket-Protocol"] = self.subprotocol
+        if self.compression is not None:
+            headers["Sec-WebSocket-Extensions"] = self.compression.response
         if self._server_header is not None:
             headers["Server"] = self._server_header
         return Response(101, "Switching Protocols", headers)
@@ -550,7 +570,11 @@ class ServerHandshake:
             raise InvalidHeaderValue("Sec-WebSocket-Key", ", ".join(keys))
         self._check_origin(headers.get_all("Origin"))
         # 9.1: a header that does not follow the grammar fails the handshake, even if we use no extension.
-        parse_extensions(headers.get_all("Sec-WebSocket-Extensions"))
+        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        if self._compression is None:
+            parse_extensions(extensions)
+        else:
+            self.compression = deflate.accept(extensions, self._compression)
         return keys[0]
 
     def _check_origin(self, values: list[str]) -> None:
@@ -629,7 +653,7 @@ class ServerHandshake:
 
         One that does not open the connection is completed with ``Date``, ``Content-Length`` and ``Connection:
         close`` where they are missing. If the client has sent too much since ``accept`` returned a 101,
-        ``response_due`` goes out instead.
+        ``response_due`` goes out instead. A 101 without its ``Sec-WebSocket-Extensions`` declines compression.
 
         Raises ``ValueError`` for one that cannot be sent, ``InvalidState`` when one was sent already.
         """
@@ -647,6 +671,11 @@ class ServerHandshake:
         if not _REASON_PHRASE.fullmatch(response.reason_phrase):
             raise ValueError(f"reason phrase {response.reason_phrase!r} has a character that cannot be sent")
         headers = Headers(response.headers)
+        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        if opens and self.compression is not None and extensions not in ([], [self.compression.response]):
+            raise ValueError(
+                "leave Sec-WebSocket-Extensions as accept() made it, or out: we keep to nothing else"
+            )
         body = b"" if opens else self._complete(response, headers)
         kind = h11.InformationalResponse if opens else h11.Response
         try:
@@ -665,6 +694,8 @@ class ServerHandshake:
         self.accepted = opens
         if not opens:
             self.subprotocol = None
+        if not opens or not extensions:
+            self.compression = None
 
     def _complete(self, response: Response, headers: Headers) -> bytes:
         """Add to ``headers`` what a final response needs; return the body as it is sent."""

@@ -64,8 +64,9 @@ class MessageDecoder:
 
     ``inflate``: None, or the function that inflates compressed messages (RFC 7692), which have RSV1 set. It is called
     with each piece of a message's payload as it arrives, unmasked, and with True for the last, which may be empty; it
-    yields what comes out, in pieces of at least 1 byte. They count for ``max_message_size`` as they come. A peer's
-    fault is a ``faults.PeerFault`` that it raises; anything else that it raises comes out of ``feed``.
+    yields what comes out, in pieces of at least 1 byte. They count for ``max_message_size`` as they come; what was
+    received of the message may have an eighth and 1024 bytes more. A peer's fault is a ``faults.PeerFault`` that it
+    raises; anything else that it raises comes out of ``feed``. See ``wsfast.deflate.Inflater``.
     """
 
     def __init__(
@@ -88,10 +89,10 @@ class MessageDecoder:
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
         """Return a writable view to receive the next bytes into, or None when ``feed`` has to be used.
 
-        There is one while at least 64 KiB of a data frame's payload are missing. It is memory of the message itself,
-        no larger than what was received of it so far (but at least 64 KiB). Receive into its beginning, then call
-        ``buffer_updated``. It must not be written to after that, nor after ``feed``. ``sizehint`` is ignored; the
-        names are those of ``asyncio.BufferedProtocol``.
+        There is one while at least 64 KiB of a data frame's payload are missing, unless it is compressed. It is memory
+        of the message itself, no larger than what was received of it so far (but at least 64 KiB). Receive into its
+        beginning, then call ``buffer_updated``. It must not be written to after that, nor after ``feed``.
+        ``sizehint`` is ignored; the names are those of ``asyncio.BufferedProtocol``.
         """
 
     def buffer_updated(self, nbytes: int) -> list[Event]:

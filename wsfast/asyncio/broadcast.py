@@ -1,4 +1,7 @@
-"""``broadcast``: one message to many connections, framed once, without waiting for any of them."""
+"""``broadcast``: one message to many connections, framed once, without waiting for any of them.
+
+And compressed once, for all server connections whose messages are compressed without regard to those before.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..codec import Role
 from ..connection import ReadyState
+from ..deflate import Agreement, DeflatingEncoder
 from ..exceptions import ConcurrencyError
 from .connection import Connection, is_buffer
 
@@ -21,14 +25,16 @@ def broadcast(
 ) -> None:
     """Send one message to many connections, without waiting for any of them.
 
-    It is framed once for all server connections, and once for each client (RFC 6455 5.3: each has its own
-    masking key). A connection that is not open is skipped. One that is inside a message of fragments cannot take
-    another: it is skipped, with a warning, or with ``raise_exceptions`` an ``ExceptionGroup`` at the end.
-    There is no back-pressure: what a slow peer does not read stays in memory until its keepalive ends it.
+    It is framed once for all server connections, and once for each client (RFC 6455 5.3: each has its own masking
+    key). It is compressed once for all server connections that agreed on the same without context takeover
+    (``Deflate(server_no_context_takeover=True)``), and once for each of the others. A connection that is not open is
+    skipped. One that is inside a message of fragments cannot take another: it is skipped, with a warning, or with
+    ``raise_exceptions`` an ``ExceptionGroup`` at the end. There is no back-pressure: what a slow peer does not read
+    stays in memory until its keepalive ends it.
     """
     if not isinstance(message, str | bytes) and not is_buffer(message):
         raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")
-    framed: bytes | None = None
+    framed: dict[Agreement | None, bytes] = {}  # by what is shared; None: not compressed
     exceptions: list[Exception] = []
     for connection in connections:
         protocol = connection.protocol
@@ -40,11 +46,16 @@ def broadcast(
             else:
                 connection.logger.warning("skipped broadcast: a message of fragments is being sent")
             continue
-        if protocol.role is Role.CLIENT:
-            connection.send_nowait(protocol.encoder.message(message))
-            continue
-        if framed is None:
-            framed = protocol.encoder.message(message)
-        connection.send_nowait(framed)
+        encoder, agreement = protocol.encoder, None
+        shares = protocol.role is Role.SERVER
+        if isinstance(encoder, DeflatingEncoder):
+            agreement = encoder.shared_with
+            shares = shares and agreement is not None
+        frame = framed.get(agreement) if shares else None
+        if frame is None:
+            frame = encoder.message(message)
+            if shares:
+                framed[agreement] = frame
+        connection.send_nowait(frame)
     if exceptions:
         raise ExceptionGroup("skipped broadcast", exceptions)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..codec import Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
+from ..deflate import Compression, offer, settings
 from ..exceptions import HandshakeTimeout, InvalidMessage, InvalidStatus, InvalidURI, SecurityError, shown_uri
 from ..handshake import USER_AGENT, ClientHandshake
 from ..headers import Headers
@@ -114,7 +115,7 @@ class connect:
 
     - ``uri``: ``ws://`` or ``wss://``. ``user:password@`` becomes Basic authentication.
     - ``origin``: the ``Origin`` header. ``subprotocols``: what to offer, the preferred one first.
-    - ``compression``: None; compressed messages are not supported yet.
+    - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None does not.
     - ``additional_headers``, ``user_agent_header`` (None sends none): the rest of the request.
     - ``process_exception``, ``reconnect_delays``: for ``async for``; see the functions of these names.
     - ``open_timeout``: seconds for all of connecting, redirects included; None waits for ever.
@@ -136,7 +137,7 @@ class connect:
         *,
         origin: str | None = None,
         subprotocols: Sequence[str] | None = None,
-        compression: None = None,
+        compression: Compression = None,
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
         process_exception: Callable[[Exception], Exception | None] = process_exception,
@@ -152,8 +153,11 @@ class connect:
         create_connection: type[ClientConnection] | None = None,
         **kwargs: Any,
     ) -> None:
-        require_no_compression(compression)
-        queue_limits(max_queue)  # what is wrong with it is heard before anything is connected
+        # What is wrong with these is heard before anything is connected.
+        self._compression = settings(compression)
+        if self._compression is not None:
+            offer(self._compression)
+        queue_limits(max_queue)
         self.uri = uri
         self._origin = origin
         self._subprotocols = subprotocols
@@ -272,6 +276,7 @@ class connect:
             uri,
             origin=self._origin,
             subprotocols=self._subprotocols,
+            compression=self._compression,
             additional_headers=headers,
             user_agent_header=self._user_agent_header,
         )
@@ -344,8 +349,3 @@ def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any)
 def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[int | None, int | None]:
     """The limits of a message and of a frame, in bytes, that ``max_size`` stands for."""
     return max_size if isinstance(max_size, tuple) else (max_size, None)
-
-
-def require_no_compression(compression: object) -> None:
-    if compression is not None:
-        raise ValueError(f"compression={compression!r} is not supported; leave it out or pass None")

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 from ..codec import CloseCode, Event, Failure, Pong
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
+from ..deflate import Agreement, DeflatingEncoder
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
 from ..handshake import Request, Response
 from .buffered import BufferedReceiver, wants_buffer
@@ -43,6 +44,8 @@ __all__ = ["Connection", "Data"]
 
 Data: TypeAlias = str | bytes
 Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
+_Encode: TypeAlias = "Callable[[str | Buffer, bool | None], bytes]"
+_EncodeFragment: TypeAlias = "Callable[[str | Buffer, bool, bool | None], bytes]"
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 
@@ -141,9 +144,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._connecting = protocol.ready_state is _CONNECTING
         self._ending = False  # the peer's Close, its fault, or the end of TCP was seen
-        self._decoder = protocol.decoder
-        self._feed = protocol.decoder.feed
-        self._encode = protocol.encoder.message
+        self._use_codec()
         self._pings = PendingPings()
         self._messages: deque[Data] = deque()
         self._waiter: asyncio.Future[None] | None = None  # of the task that waits in recv()
@@ -162,6 +163,12 @@ class Connection(asyncio.Protocol):
         self._peer_sent_eof = False
         self._lost_exception: Exception | None = None
         self._id: uuid.UUID | None = None
+
+    def _use_codec(self) -> None:
+        """Keep what is called for each chunk and message."""
+        self._decoder = self.protocol.decoder
+        self._feed = self._decoder.feed
+        self._encode = self.protocol.encoder.message
 
     # What is known about the connection
 
@@ -197,6 +204,11 @@ class Connection(asyncio.Protocol):
         """The subprotocol that was chosen in the opening handshake (RFC 6455 1.9), or None."""
         handshake = self.protocol.handshake
         return None if handshake is None else handshake.subprotocol
+
+    @property
+    def compression(self) -> Agreement | None:
+        """What was agreed on about compression in the opening handshake (RFC 7692), or None."""
+        return self.protocol.compression
 
     @property
     def latency(self) -> float:
@@ -398,6 +410,7 @@ class Connection(asyncio.Protocol):
         message: str | Buffer | Iterable[str | Buffer] | AsyncIterable[str | Buffer],
         *,
         text: bool | None = None,
+        compress: bool | None = None,
     ) -> None:
         """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 5.6).
 
@@ -406,21 +419,33 @@ class Connection(asyncio.Protocol):
         item each. Other messages then wait until it is sent; when it fails in the middle, the connection is
         closed with 1011, as nothing else can be sent any more.
 
+        Where compression was negotiated, messages from its ``threshold`` on are compressed; ``compress=True``
+        compresses a smaller one too, ``compress=False`` sends a message as it is. Of fragments the first decides.
+
         Waits while the peer reads slower than we send (``write_limit``). Raises ``ConnectionClosed``,
         ``TypeError`` for a message of another type, ``ValueError`` for text that is not UTF-8.
         """
         if self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send()
         if not isinstance(message, _WHOLE) and not is_buffer(message):
-            await self._send_fragments(cast("Iterable[str | Buffer]", message), text)
+            await self._send_fragments(cast("Iterable[str | Buffer]", message), text, compress)
             return
-        frame = self._encode(cast("str | bytes", message), text)
+        # Compressing is part of this one call, with no await in it: what is compressed is sent.
+        encode = self._encode if compress is None else self._encoder_with(compress)[0]
+        frame = encode(cast("str | bytes", message), text)
         if self._messages or self._batch:
             self._add_to_batch(frame)
         else:
             self.transport.write(frame)
         if self._drained is not None:
             await self._drain()
+
+    def _encoder_with(self, compress: bool | None) -> tuple[_Encode, _EncodeFragment]:
+        """Return what encodes messages and fragments in this way, as far as it was negotiated."""
+        encoder = self.protocol.encoder
+        if isinstance(encoder, DeflatingEncoder):
+            return partial(encoder.message, compress=compress), partial(encoder.fragment, compress=compress)
+        return encoder.message, encoder.fragment
 
     async def _may_send(self) -> None:
         while self._fragmenting is not None:
@@ -431,7 +456,10 @@ class Connection(asyncio.Protocol):
             await self._raise_closed()
 
     async def _send_fragments(
-        self, fragments: Iterable[str | Buffer] | AsyncIterable[str | Buffer], text: bool | None
+        self,
+        fragments: Iterable[str | Buffer] | AsyncIterable[str | Buffer],
+        text: bool | None,
+        compress: bool | None,
     ) -> None:
         if isinstance(fragments, Mapping):
             raise TypeError("a message cannot be a dict; send its keys() if you mean them")
@@ -440,7 +468,7 @@ class Connection(asyncio.Protocol):
                 f"a message must be str, bytes-like, or an iterable of those, not {type(fragments).__name__}"
             )
         self._fragmenting = self._loop.create_future()
-        encode = self.protocol.encoder.fragment
+        encode = self._encoder_with(compress)[1]
         last: str | bytes | None = None  # an empty fragment of the message's type, for the end
         try:
             if isinstance(fragments, AsyncIterable):
@@ -640,6 +668,7 @@ class Connection(asyncio.Protocol):
     def _opened(self, trailing_data: bytes) -> None:
         """Begin to work as an open connection; the data is what came right behind the handshake."""
         self._connecting = False
+        self._use_codec()
         self._keepalive.start()
         if trailing_data:
             self.data_received(trailing_data)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from ..codec import CloseCode, Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
+from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, Request, Response, ServerHandshake
-from .client import require_no_compression, size_limits
+from .client import size_limits
 from .connection import Connection, Logger, queue_limits
 
 if TYPE_CHECKING:
@@ -303,7 +304,7 @@ def serve(
     origins: Sequence[str | re.Pattern[str] | None] | None = None,
     subprotocols: Sequence[str] | None = None,
     select_subprotocol: SelectSubprotocol | None = None,
-    compression: None = None,
+    compression: Compression = None,
     process_request: ProcessRequest | None = None,
     process_response: ProcessResponse | None = None,
     server_header: str | None = SERVER,
@@ -329,15 +330,18 @@ def serve(
     - ``process_request(connection, request)`` may return a ``Response`` (see ``connection.respond``) to answer with
       HTTP; ``process_response(connection, request, response)`` may return another one. Both may be coroutines.
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake.
-    - ``compression`` and the limits, timeouts, ``logger`` and ``create_connection`` are those of ``connect``.
+    - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
+    - The limits, timeouts, ``logger`` and ``create_connection`` are those of ``connect``.
     - Others go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
     """
-    require_no_compression(compression)
     logger = logger or logging.getLogger("wsfast.server")
     max_message_size, max_frame_size = size_limits(max_size)
     connection_class = create_connection or ServerConnection
     # What is wrong with these is heard now, and not from each connection.
-    ServerHandshake(origins=origins, subprotocols=subprotocols, server_header=server_header)
+    deflate = settings(compression)
+    ServerHandshake(
+        origins=origins, subprotocols=subprotocols, compression=deflate, server_header=server_header
+    )
     queue_limits(max_queue)
 
     def new_connection(server: Server) -> ServerConnection:
@@ -351,6 +355,7 @@ def serve(
                 origins=origins,
                 subprotocols=subprotocols,
                 select_subprotocol=None if select_subprotocol is None else select,
+                compression=deflate,
                 server_header=server_header,
             ),
             max_message_size=max_message_size,
