@@ -1,0 +1,79 @@
+"""wsaccel.xormask over our codec: masking (RFC 6455 5.3) by objects that remember where in the key they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import TYPE_CHECKING, TypeVar
+
+from ..codec import apply_mask
+from .buffers import unsigned_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["XorMaskerNull", "XorMaskerSimple", "createXorMasker"]
+
+_Data = TypeVar("_Data", bound=Sized)
+
+
+class XorMaskerNull:
+    """No masking: ``process`` returns the object that it is given, and counts its bytes."""
+
+    __slots__ = ("_n_masked",)
+
+    def __init__(self, mask: object = None) -> None:
+        self._n_masked = 0
+
+    def pointer(self) -> int:
+        """Return how many bytes were processed since the start, or ``reset()``."""
+        return self._n_masked
+
+    def reset(self) -> None:
+        """Start anew, at the beginning of the key."""
+        self._n_masked = 0
+
+    def process(self, data: _Data) -> _Data:
+        self._n_masked += len(data)
+        return data
+
+
+class XorMaskerSimple:
+    """Mask or unmask a payload that comes in pieces. ``mask`` is the masking key.
+
+    Raises ``ValueError`` for a key that has not 4 bytes.
+    """
+
+    __slots__ = ("_key", "_n_masked")
+
+    def __init__(self, mask: Buffer) -> None:
+        # None is what wsaccel takes for an empty buffer, here and in process().
+        key = b"" if mask is None else bytes(unsigned_bytes(mask))
+        if len(key) != 4:
+            raise ValueError("mask should be 4byte.")
+        self._key = key
+        self._n_masked = 0
+
+    def pointer(self) -> int:
+        """Return how many bytes were processed since the start, or ``reset()``."""
+        return self._n_masked
+
+    def reset(self) -> None:
+        """Start anew, at the beginning of the key."""
+        self._n_masked = 0
+
+    def process(self, data: Buffer) -> bytes:
+        """Return the next piece of the payload, masked or unmasked, as a new object."""
+        if data is None:
+            return b""
+        key = self._key
+        phase = self._n_masked & 3
+        if phase:
+            key = key[phase:] + key[:phase]
+        masked = apply_mask(unsigned_bytes(data), key)
+        self._n_masked += len(masked)
+        return masked
+
+
+def createXorMasker(mask: Buffer, len: int | None = None) -> XorMaskerSimple:
+    """Return a masker for the masking key ``mask``; ``len``, the size of the payload, makes no difference."""
+    return XorMaskerSimple(mask)

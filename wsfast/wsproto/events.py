@@ -1,0 +1,3 @@
+"""``wsproto.events``, its own classes and functions."""
+
+from wsproto.events import *  # noqa: F403

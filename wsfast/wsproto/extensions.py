@@ -1,0 +1,3 @@
+"""``wsproto.extensions``, its own classes and functions."""
+
+from wsproto.extensions import *  # noqa: F403
