@@ -31,6 +31,7 @@ TEXTS = {
     "JSON+Korean": '{"id": 4711, "user": "김하늘", "text": "반갑습니다", "tags": ["a", "b"], "ok": true}, ',
 }
 
+Payload = str | bytes
 Operation = Callable[[], object]
 
 
@@ -88,7 +89,7 @@ def masked(data: bytes, key: bytes) -> bytes:
     return bytes(result)
 
 
-def frame(payload: str | bytes, key: bytes | None = None) -> bytes:
+def frame(payload: Payload, key: bytes | None = None) -> bytes:
     """One whole message as one frame, masked if there is a ``key`` (RFC 6455 5.2)."""
     data = payload.encode() if isinstance(payload, str) else payload
     first = 0x80 | (TEXT if isinstance(payload, str) else BINARY)
@@ -102,7 +103,7 @@ def frame(payload: str | bytes, key: bytes | None = None) -> bytes:
     return head + data if key is None else head + key + masked(data, key)
 
 
-def payload_of(kind: str, size: int) -> str | bytes:
+def payload_of(kind: str, size: int) -> Payload:
     return binary_of(size) if kind == "binary" else text_of(kind, size)
 
 

@@ -81,7 +81,10 @@ def main() -> int:
     parser.add_argument(
         "--compiler", default=default_compiler(), metavar="COMMAND", help="(default: %(default)s)"
     )
-    add_options(parser, rounds=60)
+    parser.add_argument(
+        "--rounds", type=int, default=60, metavar="N", help="turns of each (default: %(default)s)"
+    )
+    add_options(parser)
     options = parser.parse_args()
 
     machine = [cpu_name(), compiler_name(options.compiler)]

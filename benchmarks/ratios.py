@@ -1,101 +1,178 @@
-"""The native codec against the fallback where the project has promised a figure: ``python benchmarks/ratios.py``.
+"""The codec where the project has promised a figure: ``python benchmarks/ratios.py``.
 
-The codecs take turns, sample by sample, and the best sample of each counts: what else the machine does can only make
-it slower, and falls on both. No garbage is collected meanwhile. ``--check`` makes a missed bar an error, for CI.
+Native beside fallback, and beside the floor where a bar names one. Every loop that is timed takes each message and
+drops it, as a program would. The subjects take turns (``race.py``), and each was checked first.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import functools
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
+from types import ModuleType
 
-from cases import CODECS, KIB, Case, Operation, decode_case, load, mask_case
+from cases import CODECS, KEY, KIB, Payload, binary_of, check, frame, load, masked, payload_of, size_name
 from machine import describe_machine
+from race import Operation, Subject, race
+from report import Bar, Table, add_options, finish
 
-SAMPLE_SECONDS = 0.002  # Long against the clock's resolution, short against what disturbs.
+from wsfast.events import Role
+
+READ = 64 * KIB
+N_CALLS = 100  # of the encoder, or of feed with one frame, for each call of an operation
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A promise: so many times as fast as the fallback, and so many ns per message at most."""
+class Case:
+    """``prepare(codec)`` checks and returns what to time; bars: of the native codec, with their aims."""
 
-    case: Case
-    min_ratio: float
-    max_native_ns: float | None = None
+    name: str
+    n_messages: int
+    prepare: Callable[[ModuleType], Operation]
+    floor: Operation | None = None
+    max_ns: tuple[float, float] | None = None
+    min_ratio: float | None = None  # to the fallback
+    max_floor: tuple[float, float] | None = None  # as a multiple of the floor
 
 
-BARS = (
-    Bar(decode_case("ASCII", 32, 64), min_ratio=15, max_native_ns=60),
-    Bar(mask_case(16 * KIB), min_ratio=30),
+def decode_case(
+    name: str, kind: str, size: int, chunks: list[bytes], n_messages: int, **bars: object
+) -> Case:
+    payload = payload_of(kind, size)
+
+    def prepare(codec: ModuleType) -> Operation:
+        feed = codec.MessageDecoder(Role.SERVER, max_message_size=None).feed
+        for _ in range(2):
+            messages = [message for chunk in chunks for message in feed(chunk)]
+            check(messages == [payload] * n_messages and {*map(type, messages)} == {type(payload)})
+
+        def run() -> None:
+            for chunk in chunks:
+                for _message in feed(chunk):
+                    pass
+
+        return run
+
+    return Case(f"decode masked {kind} {size_name(size)}, {name}", n_messages, prepare, **bars)
+
+
+def feeds_case(kind: str, size: int, n_frames: int, **bars: object) -> Case:
+    chunks = [frame(payload_of(kind, size), KEY) * n_frames] * (N_CALLS if n_frames == 1 else 1)
+    name = "1 frame a feed" if n_frames == 1 else f"{n_frames} frames a feed"
+    return decode_case(name, kind, size, chunks, n_frames * len(chunks), **bars)
+
+
+def reads_case(kind: str, size: int, **bars: object) -> Case:
+    one = frame(payload_of(kind, size), KEY)
+    n_messages = 4 * READ // len(one) + 1
+    stream = one * n_messages
+    chunks = [stream[start : start + READ] for start in range(0, len(stream), READ)]
+    return decode_case("64 KiB reads", kind, size, chunks, n_messages, **bars)
+
+
+def encode_case(kind: str, size: int, role: Role, **bars: object) -> Case:
+    payload = payload_of(kind, size)
+    key = KEY if role is Role.CLIENT else None
+
+    def prepare(codec: ModuleType) -> Operation:
+        check(codec.FrameEncoder(role, random_bytes=lambda _: KEY).message(payload) == frame(payload, key))
+        message = codec.FrameEncoder(role).message
+
+        def run() -> None:
+            for _ in repeat(None, N_CALLS):
+                message(payload)
+
+        return run
+
+    return Case(f"encode {role.value} {kind} {size_name(size)}", N_CALLS, prepare, join(payload, key), **bars)
+
+
+def join(payload: Payload, key: bytes | None) -> Operation:
+    data = payload.encode() if isinstance(payload, str) else payload
+    header = frame(payload, key)[: -len(data)]
+
+    def run() -> None:
+        for _ in repeat(None, N_CALLS):
+            b"".join((header, data))
+
+    return run
+
+
+def mask_case(size: int, **bars: object) -> Case:
+    def prepare(codec: ModuleType) -> Operation:
+        data = binary_of(size)
+        check(codec.apply_mask(data, KEY) == masked(data, KEY))
+        return functools.partial(codec.apply_mask, data, KEY)
+
+    return Case(f"apply_mask {size_name(size)}", 1, prepare, **bars)
+
+
+CASES = (
+    feeds_case("ASCII", 32, 64, max_ns=(35, 21), min_ratio=30),
+    feeds_case("ASCII", 32, 1, max_ns=(100, 70)),
+    reads_case("binary", 125, max_ns=(80, 55)),
+    reads_case("binary", KIB, max_ns=(130, 90)),
+    reads_case("binary", 16 * KIB, max_ns=(650, 450)),
+    encode_case("binary", 125, Role.CLIENT, max_ns=(120, 90)),
+    encode_case("binary", 16 * KIB, Role.CLIENT, max_ns=(500, 300)),
+    *(encode_case("ASCII", size, Role.SERVER, max_floor=(1.1, 1.0)) for size in (8, 32, 125, 512, KIB)),
+    mask_case(16 * KIB, min_ratio=30),
 )
 
 
-class Subject:
-    """One case with one codec: how often to call the operation for a sample, and the best sample."""
-
-    def __init__(self, case: Case, operation: Operation) -> None:
-        self.n_messages = case.n_messages
-        self.operation = operation
-        self.n_calls = 1
-        self.seconds = float("inf")  # a call
-        for _ in range(3):  # The first calls are seldom like the others.
-            self.sample()
-        self.n_calls = max(1, int(SAMPLE_SECONDS / self.seconds))
-        self.seconds = float("inf")
-
-    def sample(self) -> None:
-        operation = self.operation
-        calls = range(self.n_calls)
-        start = time.perf_counter()
-        for _ in calls:
-            operation()
-        self.seconds = min(self.seconds, (time.perf_counter() - start) / self.n_calls)
-
-    @property
-    def ns(self) -> float:
-        return self.seconds / self.n_messages * 1e9
+def bars_of(case: Case, figures: dict[str, float]) -> list[Bar]:
+    native = figures["native"]
+    bars = []
+    if case.max_ns is not None:
+        bars.append(Bar(case.name, native, case.max_ns[0], "ns", aim=case.max_ns[1]))
+    if case.min_ratio is not None:
+        bars.append(
+            Bar(
+                f"{case.name}, speed against the fallback",
+                figures["fallback"] / native,
+                case.min_ratio,
+                at_least=True,
+            )
+        )
+    if case.max_floor is not None:
+        limit, aim = case.max_floor
+        bars.append(Bar(f"{case.name}, time against join", native / figures["floor"], limit, aim=aim))
+    return bars
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure the native codec against the fallback.")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
-    parser.add_argument("--rounds", type=int, default=400, metavar="N", help="samples of each (default: 400)")
-    arguments = parser.parse_args()
+    parser = argparse.ArgumentParser(description="Measure the native codec against what was promised.")
+    parser.add_argument(
+        "--seconds", type=float, default=10, metavar="S", help="in all (default: %(default)s)"
+    )
+    add_options(parser)
+    options = parser.parse_args()
 
-    print("\n".join(describe_machine()), flush=True)
+    machine = describe_machine()
+    print("\n".join(machine), flush=True)
     codecs = {name: load(name) for name in CODECS}
     if codecs["native"] is None:
         print("wsfast.native was not built: there is nothing to compare")
-        return 1 if arguments.check else 0
+        return 1 if options.check or options.check_all else 0
 
-    subjects = {
-        bar: {name: Subject(bar.case, bar.case.prepare(codec)) for name, codec in codecs.items()}
-        for bar in BARS
+    subjects: dict[str, dict[str, Subject]] = {}
+    for case in CASES:
+        subjects[case.name] = {
+            name: Subject(case.prepare(codec), case.n_messages) for name, codec in codecs.items()
+        }
+        if case.floor is not None:
+            subjects[case.name]["floor"] = Subject(case.floor, case.n_messages)
+    race([subject for row in subjects.values() for subject in row.values()], options.seconds)
+
+    table = Table("the codec from Python to Python", "ns a message")
+    table.rows = {
+        name: {subject: taken.ns for subject, taken in row.items()} for name, row in subjects.items()
     }
-    gc.collect()
-    gc.disable()
-    for _ in range(arguments.rounds):
-        for pair in subjects.values():
-            for subject in pair.values():
-                subject.sample()
-
-    width = max(len(bar.case.name) for bar in BARS)
-    print(f"\n{'per message':{width}}  {'native ns':>10}  {'fallback ns':>12}  {'ratio':>8}  bars")
-    n_missed = 0
-    for bar, pair in subjects.items():
-        native, fallback = pair["native"].ns, pair["fallback"].ns
-        ratio = fallback / native
-        verdicts = [(f"at least {bar.min_ratio:g}x", ratio >= bar.min_ratio)]
-        if bar.max_native_ns is not None:
-            verdicts.append((f"at most {bar.max_native_ns:g} ns", native <= bar.max_native_ns))
-        n_missed += sum(not met for _, met in verdicts)
-        bars = ", ".join(f"{bar_text}: {'met' if met else 'MISSED'}" for bar_text, met in verdicts)
-        print(f"{bar.case.name:{width}}  {native:10,.1f}  {fallback:12,.1f}  {ratio:7.1f}x  {bars}")
-    print(f"\nthe best of {arguments.rounds} samples each, taken in turns")
-    return 1 if n_missed and arguments.check else 0
+    bars = [bar for case in CASES for bar in bars_of(case, table.rows[case.name])]
+    return finish(options, machine, [table], bars)
 
 
 if __name__ == "__main__":

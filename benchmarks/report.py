@@ -77,13 +77,12 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def add_options(parser: argparse.ArgumentParser, rounds: int) -> None:
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, metavar="N", help="turns of each (default: %(default)s)"
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument(
-        "--check", action="store_true", help=f"exit with 1 if a ratio misses its bar {SLACK:g} times"
+        "--check",
+        action="store_true",
+        help=f"exit with 1 if a ratio misses its bar, with a slack of {SLACK:g}",
     )
     parser.add_argument("--check-all", action="store_true", help="exit with 1 if any bar is missed")
 
@@ -96,6 +95,7 @@ def finish(
     notes: list[str] | None = None,
 ) -> int:
     """Print what was measured, write it, and return the exit status."""
+    tables = [table for table in tables if table.rows]
     for table in tables:
         print()
         print("\n".join(table.lines()))

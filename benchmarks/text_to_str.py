@@ -181,7 +181,10 @@ def main() -> int:
     parser.add_argument(
         "--compiler", default=default_compiler(), metavar="COMMAND", help="(default: %(default)s)"
     )
-    add_options(parser, rounds=100)
+    parser.add_argument(
+        "--rounds", type=int, default=100, metavar="N", help="turns of each (default: %(default)s)"
+    )
+    add_options(parser)
     options = parser.parse_args()
 
     python = f"CPython {sys.version.split()[0]}"

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import patch
     from .asyncio.broadcast import broadcast
     from .asyncio.client import connect, unix_connect
     from .asyncio.server import serve, unix_serve
     from .connection import ReadyState
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+    from .patch import unpatch
 
 __all__ = [
     "ConnectionClosed",
@@ -27,9 +29,11 @@ __all__ = [
     "__version__",
     "broadcast",
     "connect",
+    "patch",
     "serve",
     "unix_connect",
     "unix_serve",
+    "unpatch",
 ]
 
 _HOMES = {
@@ -42,10 +46,13 @@ _HOMES = {
     "serve": ".asyncio.server",
     "unix_connect": ".asyncio.client",
     "unix_serve": ".asyncio.server",
+    "unpatch": ".patch",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "patch":
+        return import_module(".patch", __name__)
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
