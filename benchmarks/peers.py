@@ -2,7 +2,7 @@
 
 Each row is one kind of message. All codecs that are installed take turns on it (``peer_codecs.py`` says how each is
 used), and each was checked first. "floor" is the same work with no WebSocket in it, and no masking: a copy of the
-payload, its ``str`` made by CPython, or ``b"".join((header, payload))``.
+payload, its ``str`` made by CPython, or ``b"".join((header, payload))``, for text with ``payload.encode()``.
 """
 
 from __future__ import annotations
@@ -105,14 +105,8 @@ def encode_rows(only: str) -> Iterator[Row]:
 
 def encoders(role: Role, kind: str, size: int) -> dict[str, Subject]:
     payload = payload_of(kind, size)
-    data = payload.encode() if isinstance(payload, str) else payload
     header = frame(payload, KEY if role is Role.CLIENT else None)[:-size]
-
-    def join() -> None:
-        for _ in repeat(None, N_ENCODED):
-            b"".join((header, data))
-
-    subjects = {"floor": Subject(join, N_ENCODED)}
+    subjects = {"floor": Subject(joining(header, payload), N_ENCODED)}
     for name, codec in CODECS.items():
         if not codec.available() or name == "picows, kind known":
             continue
@@ -123,6 +117,18 @@ def encoders(role: Role, kind: str, size: int) -> dict[str, Subject]:
             check(encoded == frame(payload, key))
         subjects[name] = Subject(run, N_ENCODED)
     return subjects
+
+
+def joining(header: bytes, payload: Payload) -> Operation:
+    def encode() -> None:
+        for _ in repeat(None, N_ENCODED):
+            b"".join((header, payload.encode()))
+
+    def join() -> None:
+        for _ in repeat(None, N_ENCODED):
+            b"".join((header, payload))
+
+    return encode if isinstance(payload, str) else join
 
 
 def repeated(function: Callable[..., object], *arguments: object) -> Subject:
