@@ -34,6 +34,7 @@ from uvicorn.protocols.utils import (
     is_ssl,
 )
 
+from ..asyncio.buffered import BufferedReceiver, wants_buffer
 from ..codec import CloseCode, Event, Failure, Pong, Role
 from ..connection import Connection, Ending, ReadyState
 from ..handshake import Request, Response, ServerHandshake
@@ -95,12 +96,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self.default_headers = _decoded(server_state.default_headers)
         self.client: tuple[str, int] | None = None
 
-        self.handshake = ServerHandshake(server_header=None)
+        self.handshake = ServerHandshake(
+            compression="deflate" if config.ws_per_message_deflate else None, server_header=None
+        )
         self.protocol = Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size)
         self._connecting = True
-        self._decoder = self.protocol.decoder
-        self._feed = self._decoder.feed
-        self._encode = self.protocol.encoder.message
+        self._take_codec()
         self._response: Response | None = (
             None  # the one that opens the connection, for the application to send
         )
@@ -124,6 +125,11 @@ class WebSocketProtocol(asyncio.Protocol):
         """Runs while we wait for the peer: for its answer to our Close, or after its fault."""
         self._abort_timer: asyncio.TimerHandle | None = None
         self.keepalive = Keepalive(self, config.ws_ping_interval, config.ws_ping_timeout)
+
+    def _take_codec(self) -> None:
+        self._decoder = self.protocol.decoder
+        self._feed = self._decoder.feed
+        self._encode = self.protocol.encoder.message
 
     @property
     def ping_timer(self) -> asyncio.TimerHandle | None:
@@ -283,6 +289,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self.transport.write(self.handshake.data_to_send())
         trailing_data = self.protocol.open()
         self._connecting = False
+        self._take_codec()
+        if wants_buffer(self.transport):
+            self.transport.set_protocol(BufferedReceiver(cast("Any", self), self.loop))
         self.keepalive.start()
         if trailing_data:
             self.data_received(trailing_data)
