@@ -67,7 +67,8 @@ static inline PyObject *make(way way, const wsfast_text_kernels *kernels, PyObje
     const size_t size = (size_t)PyBytes_GET_SIZE(item) - HEADER_SIZE;
     if (way == CPYTHON)
         return by_cpython(payload, size);
-    return wsfast_text_to_str(kernels, payload, size, masking_key);
+    static uint8_t expects_ascii = 1; /* as each decoder has it: the text before this one was ASCII */
+    return wsfast_text_to_str(kernels, payload, size, masking_key, &expects_ascii);
 }
 
 /* decode(name, item): the str, or None for what is not UTF-8. An item is a str (copy), else bytes with a payload

@@ -99,7 +99,8 @@ cdef extern from "kernels/parts.h" nogil:
 cdef extern from "text_to_str.h":
     # NULL without an exception: not UTF-8.
     PyObject* wsfast_text_to_str(
-        const wsfast_text_kernels* kernels, const uint8_t* payload, size_t size, uint32_t masking_key) except? NULL
+        const wsfast_text_kernels* kernels, const uint8_t* payload, size_t size, uint32_t masking_key,
+        uint8_t* expects_ascii) except? NULL
     PyObject* wsfast_measured_to_str(
-        const wsfast_text_kernels* kernels, const uint8_t* text, size_t size,
+        const wsfast_text_kernels* kernels, const uint8_t* text, size_t size, size_t n_ascii,
         const wsfast_measure* measure) except? NULL

@@ -215,9 +215,9 @@ cdef inline bytes text_bytes_of(const uint8_t* payload, Py_ssize_t size, uint32_
     return None
 
 
-cdef inline object text_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key):
+cdef inline object text_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key, uint8_t* expects_ascii):
     """The str of a whole text, or None if it is not UTF-8."""
-    cdef PyObject* text = wsfast_text_to_str(text_kernels, payload, size, masking_key)
+    cdef PyObject* text = wsfast_text_to_str(text_kernels, payload, size, masking_key, expects_ascii)
     if text is NULL:
         return None
     result = <object>text
@@ -474,6 +474,8 @@ cdef class MessageDecoder(_Decoder):
     cdef object inflate             # of compressed messages (RFC 7692); None: there are none
     cdef wsfast_utf8 utf8           # of the text message that is being collected, unless all of it is ASCII
     cdef wsfast_measure measure     # the same
+    cdef Py_ssize_t n_ascii         # bytes at its beginning that are ASCII
+    cdef uint8_t expects_ascii      # the last text was; a guess for the next one
 
     def __cinit__(
         self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, text="str", inflate=None
@@ -488,6 +490,7 @@ cdef class MessageDecoder(_Decoder):
         if text not in ("str", "bytes"):
             raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
         self.text_as_bytes = text == "bytes"
+        self.expects_ascii = 1
         if inflate is not None:
             if not callable(inflate):
                 raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
@@ -595,7 +598,7 @@ cdef class MessageDecoder(_Decoder):
         if self.rules.message == WSFAST_TEXT_MESSAGE:
             if self.text_as_bytes:
                 return text_bytes_of(payload, size, self.masking_key)
-            return text_of(payload, size, self.masking_key)
+            return text_of(payload, size, self.masking_key, &self.expects_ascii)
         binary = PyBytes_FromStringAndSize(NULL, size)
         wsfast_mask(<uint8_t*>PyBytes_AS_STRING(binary), payload, size, self.masking_key)
         return binary
@@ -628,6 +631,7 @@ cdef class MessageDecoder(_Decoder):
         self.collects_str = collects_str
         self.utf8 = wsfast_utf8(n_due=0)
         self.measure = wsfast_measure(n_chars=0, max_byte=0)
+        self.n_ascii = 0
 
     cdef object end_frame(self):
         """End a frame that was collected. Returns the message if that was its last, None if not or if it fails."""
@@ -679,7 +683,7 @@ cdef class MessageDecoder(_Decoder):
         self.collected = moved
         self.collects_str = False
         Py_XDECREF(text)    # if it was received in place, `room` keeps it until it has been read
-        self.measure.n_chars = self.n_collected - n_block
+        self.measure.n_chars = self.n_ascii = self.n_collected - n_block
         return self.collected_end() - n_block
 
     cdef object end_text(self):
@@ -690,7 +694,7 @@ cdef class MessageDecoder(_Decoder):
         if self.collected == NULL:
             return ""
         text = wsfast_measured_to_str(
-            text_kernels, <const uint8_t*>bytes_data(self.collected), self.n_collected, &self.measure)
+            text_kernels, <const uint8_t*>bytes_data(self.collected), self.n_collected, self.n_ascii, &self.measure)
         self.drop()
         result = <object>text
         Py_XDECREF(text)
@@ -748,7 +752,7 @@ cdef class MessageDecoder(_Decoder):
             return message
         cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(message)
         if not self.text_as_bytes:
-            result = text_of(text, PyBytes_GET_SIZE(message), 0)
+            result = text_of(text, PyBytes_GET_SIZE(message), 0, &self.expects_ascii)
         else:
             result = message if utf8_valid_memory(text, PyBytes_GET_SIZE(message)) else None
         if result is None:

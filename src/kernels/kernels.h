@@ -31,6 +31,15 @@
 #define WSFAST_ALWAYS_INLINE static inline
 #endif
 
+/* For what would only be in the way of its caller's usual case. */
+#if defined(__GNUC__)
+#define WSFAST_NOINLINE __attribute__((noinline))
+#elif defined(_MSC_VER)
+#define WSFAST_NOINLINE __declspec(noinline)
+#else
+#define WSFAST_NOINLINE
+#endif
+
 static const uint64_t wsfast_non_ascii_bits = UINT64_C(0x8080808080808080);
 
 static inline uint32_t wsfast_load32(const uint8_t *from)

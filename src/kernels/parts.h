@@ -13,6 +13,13 @@ typedef struct {
     uint8_t bytes[WSFAST_PART_LEAD + WSFAST_PART_SIZE + WSFAST_TEXT_PADDING];
 } wsfast_part;
 
+/* The padding that the kernels want around `size` bytes. */
+static inline void wsfast_pad_part(wsfast_part *part, size_t size)
+{
+    memset(part->bytes, 0, WSFAST_PART_LEAD);
+    memset(part->bytes + WSFAST_PART_LEAD + size, 0, WSFAST_TEXT_PADDING);
+}
+
 /* Unmask the next part of a text: all of it if it has room, else up to its last character that is whole.
  *
  * Returns the size of the part, which is 0 only for an empty text. What begins no character is left in, for the
@@ -34,8 +41,7 @@ static inline size_t wsfast_load_part(wsfast_part *part, const uint8_t *payload,
             break;
         }
     }
-    memset(part->bytes, 0, WSFAST_PART_LEAD);
-    memset(text + n_taken, 0, WSFAST_TEXT_PADDING);
+    wsfast_pad_part(part, n_taken);
     return n_taken;
 }
 
