@@ -42,6 +42,7 @@ class Suite:
 EXPECTED = {
     "autobahn": Suite("69 passed, 4 skipped"),
     "tornado": Suite("70 passed"),
+    "uvicorn": Suite("225 passed", sdist="uvicorn"),
     "ws4py": Suite("120 passed", sdist="ws4py"),
 }
 
