@@ -102,9 +102,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.protocol = Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size)
         self._connecting = True
         self._take_codec()
-        self._response: Response | None = (
-            None  # the one that opens the connection, for the application to send
-        )
+        self._response: Response | None = None  # the one that opens the connection
         self._denial: Denial | None = None  # the one that the application sends instead
         self._is_answered = False  # the request was, in whatever way
         self._app_closed = False
@@ -180,8 +178,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._send_owed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        is_unanswered = self.protocol.ready_state is _CONNECTING and not self._is_answered
-        self._end(CloseCode.ABNORMAL_CLOSURE if is_unanswered else CloseCode.NO_STATUS_RECEIVED)
+        was_open = self.protocol.ready_state is not _CONNECTING
+        self._end(CloseCode.NO_STATUS_RECEIVED if was_open else CloseCode.ABNORMAL_CLOSURE)
         self.protocol.receive_eof()
         self.connections.discard(cast("Any", self))
         self.keepalive.stop()
