@@ -167,7 +167,7 @@ def test_no_command_is_a_usage_error() -> None:
     assert "usage: wsfast" in run(code=2)[1]
 
 
-@pytest.mark.parametrize("name", ["demo", "connect", "echo", "info", "bench"])
+@pytest.mark.parametrize("name", ["demo", "connect", "echo", "info", "doctor", "bench"])
 def test_help_of_each_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main([name, "-h"])

@@ -63,7 +63,7 @@ HOSTS: Final = (
         "websockets",
         "16.0",
         "17.4",
-        "connect/serve(..., create_connection=wsfast.websockets.ClientConnection/ServerConnection)",
+        "create_connection=wsfast.websockets.ServerConnection, or ClientConnection",
         patch=True,
         needs_native=True,
     ),

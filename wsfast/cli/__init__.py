@@ -1,4 +1,4 @@
-"""The command line: ``wsfast demo``, ``connect``, ``echo``, ``info`` and ``bench``.
+"""The command line: ``wsfast demo``, ``connect``, ``echo``, ``info``, ``doctor`` and ``bench``.
 
 Here are the arguments and the exit codes: 0 it went well, 1 it did not, 2 the arguments make no sense.
 What the user can mend is a ``CommandError``: one line that says what to do, and no traceback. Each command
@@ -71,6 +71,10 @@ def _run(parsed: argparse.Namespace) -> int:
             from . import info
 
             return info.run(parsed)
+        case "doctor":
+            from . import doctor
+
+            return doctor.run(parsed)
         case _:
             from . import bench
 
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_connect(commands)
     _add_echo(commands)
     _add_info(commands)
+    _add_doctor(commands)
     _add_bench(commands)
     return parser
 
@@ -196,6 +201,17 @@ def _add_info(commands: _Commands[argparse.ArgumentParser]) -> None:
         "tell which codec runs here, with which kernels and versions",
         "If it is the fallback, it says why.",
         "WSFAST_PURE=1 in the environment forces the fallback.",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON instead")
+
+
+def _add_doctor(commands: _Commands[argparse.ArgumentParser]) -> None:
+    command = _command(
+        commands,
+        "doctor",
+        "tell which packages here can use wsfast, and what to type for it",
+        "It reads their metadata and imports none of them.",
+        "example: wsfast doctor",
     )
     command.add_argument("--json", action="store_true", help="print JSON instead")
 

@@ -1,0 +1,105 @@
+"""``wsfast doctor``: which packages here can use wsfast, and what to type for it.
+
+It reads their metadata and imports none of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from ..hosts import HOSTS, Host, installed_version
+from . import FAILURE, OK
+from .info import Info, collect
+
+__all__ = ["Finding", "examine", "run"]
+
+_HEADINGS: Final = ("package", "installed", "tested", "to use wsfast there")
+_MORE: Final = "docs/drop-in.md tells more, and how to undo it."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What there is to say about one host. ``installed``: its version, or None."""
+
+    host: Host
+    installed: str | None
+    was_tested: bool
+
+
+def run(arguments: argparse.Namespace) -> int:
+    info = collect()
+    findings = examine()
+    if arguments.json:
+        print(json.dumps(_as_json(info, findings), indent=2))
+    else:
+        print("\n".join(_report(info, findings)))
+    return FAILURE if info["codec"] == "broken" else OK
+
+
+def examine() -> list[Finding]:
+    """Look for every host that wsfast knows."""
+    findings = []
+    for host in HOSTS:
+        version = installed_version(host.distribution)
+        findings.append(Finding(host, version, version is not None and host.was_tested(version)))
+    return findings
+
+
+def _report(info: Info, findings: list[Finding]) -> list[str]:
+    lines = [f"wsfast {info['wsfast']}, {info['python']}, {info['codec']} codec, kernels {info['kernel']}"]
+    if info["fallback_reason"] is not None:
+        lines.append(f"  why: {info['fallback_reason']}")
+    present = [finding for finding in findings if finding.installed is not None]
+    absent = [finding for finding in findings if finding.installed is None]
+    lines.append("")
+    if present:
+        rows = [_row(finding) for finding in present]
+        widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(3)]
+        for row in (_HEADINGS, *rows):
+            cells = [cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)]
+            lines.append("  ".join(cells).rstrip())
+        for finding in present:
+            lines += [f"  {note}" for note in _notes(finding, info)]
+    else:
+        lines.append("None of the packages that wsfast plugs into is installed here.")
+    if absent:
+        lines += ["", f"not installed: {', '.join(finding.host.distribution for finding in absent)}"]
+    return [*lines, "", _MORE]
+
+
+def _row(finding: Finding) -> tuple[str, str, str, str]:
+    host = finding.host
+    return host.distribution, finding.installed or "", host.tested, host.use
+
+
+def _notes(finding: Finding, info: Info) -> list[str]:
+    """Return what has to be known before typing what the table says."""
+    host, notes = finding.host, []
+    if not finding.was_tested:
+        advice = "the patch needs force=True" if host.use.startswith("wsfast.patch") else "try it out first"
+        notes.append(f"{host.distribution} {finding.installed} was not tested with wsfast: {advice}")
+    if host.needs_native and info["codec"] != "native":
+        notes.append(f"{host.distribution}: its own C is faster than the fallback codec; leave it as it is")
+    return notes
+
+
+def _as_json(info: Info, findings: list[Finding]) -> dict[str, object]:
+    return {
+        "wsfast": info["wsfast"],
+        "codec": info["codec"],
+        "fallback_reason": info["fallback_reason"],
+        "hosts": [
+            {
+                "package": finding.host.distribution,
+                "installed": finding.installed,
+                "tested": {"oldest": finding.host.oldest, "newest": finding.host.newest},
+                "was_tested": finding.was_tested,
+                "use": finding.host.use,
+                "notes": _notes(finding, info) if finding.installed else [],
+            }
+            for finding in findings
+        ],
+    }
