@@ -55,21 +55,11 @@ static inline void wsfast_measure_bytes(const uint8_t *data, size_t size, wsfast
     }
 }
 
-/* wsfast_utf8_feed() by the kernels of this CPU, adding to `measure`; NULL: without any, and without measuring. */
-static inline int wsfast_utf8_feed_by(
+/* 64 bytes and more that are not all ASCII: see below. */
+static inline int wsfast_utf8_feed_parts(
     const wsfast_text_kernels *kernels, wsfast_utf8 *state, const uint8_t *data, size_t size, wsfast_measure *measure)
 {
     wsfast_part part;
-    if (kernels == NULL)
-        return (size >= 64 && state->n_due == 0 && wsfast_is_ascii(data, size)) || wsfast_utf8_feed(state, data, size);
-    if (size < 64) { /* too short to gain anything */
-        wsfast_measure_bytes(data, size, measure);
-        return wsfast_utf8_feed(state, data, size);
-    }
-    if (state->n_due == 0 && wsfast_is_ascii(data, size)) {
-        measure->n_chars += size;
-        return 1;
-    }
     /* The character that the last piece left unfinished, byte by byte. */
     size_t pos = 0;
     for (; state->n_due && pos < size; pos++) {
@@ -95,6 +85,23 @@ static inline int wsfast_utf8_feed_by(
     }
     wsfast_measure_bytes(data + end, size - end, measure);
     return wsfast_utf8_feed(state, data + end, size - end);
+}
+
+/* wsfast_utf8_feed() by the kernels of this CPU, adding to `measure`; NULL: without any, and without measuring. */
+static inline int wsfast_utf8_feed_by(
+    const wsfast_text_kernels *kernels, wsfast_utf8 *state, const uint8_t *data, size_t size, wsfast_measure *measure)
+{
+    if (state->n_due == 0 && wsfast_is_ascii(data, size)) {
+        measure->n_chars += size;
+        return 1;
+    }
+    if (kernels == NULL)
+        return wsfast_utf8_feed(state, data, size);
+    if (size < 64) { /* too short to gain anything */
+        wsfast_measure_bytes(data, size, measure);
+        return wsfast_utf8_feed(state, data, size);
+    }
+    return wsfast_utf8_feed_parts(kernels, state, data, size, measure);
 }
 
 #endif
