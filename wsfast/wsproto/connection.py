@@ -65,7 +65,8 @@ class Connection(wsproto.connection.Connection):
     def send(self, event: Event) -> bytes:
         """Return the bytes of an event. Raises ``LocalProtocolError`` when it cannot be sent in this state."""
         if isinstance(event, Message) and self._state is _OPEN:
-            return self._proto.send_data(event.data, event.message_finished)
+            data = self._proto.send_data(event.data, event.message_finished)
+            return data if type(data) is bytes else bytes(data)  # wsproto's own makes a bytearray
         return _their_send(self, event)
 
     def events(self) -> Generator[Event, None, None]:

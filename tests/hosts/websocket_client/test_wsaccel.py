@@ -9,9 +9,6 @@ import random
 import sys
 
 import pytest
-
-pytest.importorskip("wsaccel", reason="a host's tests: see tests/hosts/websocket_client/suite.py")
-
 import wsaccel.utf8validator
 import wsaccel.xormask
 
