@@ -33,7 +33,7 @@ from wsfast.events import Close, Failure, Frame, Opcode, Ping, Pong, Role, is_se
 IMPLEMENTATION = "native"
 
 # The kernels for text that is not ASCII; NULL where there are none for this CPU. WSFAST_KERNEL in the environment
-# names the best one to use: "avx512", "avx2", or "baseline" for none.
+# names the best one to use: "avx512", "avx2", "sse4", or "baseline" for none.
 cdef const wsfast_text_kernels* text_kernels = NULL
 
 
@@ -42,7 +42,8 @@ cdef str choose_kernels():
     cdef bytes at_most = os.environ.get("WSFAST_KERNEL", "").encode()
     text_kernels = wsfast_choose_text_kernels(<const char*>at_most if at_most else NULL)
     baseline = (<bytes>WSFAST_KERNEL).decode()
-    return baseline if text_kernels is NULL else f"{baseline}+{(<bytes>text_kernels.name).decode()}"
+    chosen = baseline if text_kernels is NULL else (<bytes>text_kernels.name).decode()
+    return baseline if chosen == baseline else f"{baseline}+{chosen}"  # NEON is both
 
 
 KERNEL = choose_kernels()

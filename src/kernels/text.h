@@ -1,10 +1,16 @@
-/* Non-ASCII text: validate and measure, then transcode into the units of a str (RFC 6455 8.1; RFC 3629).
+/* Text: from UTF-8 to the units of a str, and back (RFC 6455 8.1; RFC 3629).
  *
- * All of these take a whole text, or a part that begins and ends between characters, in a buffer of ours:
+ * To units, for text that is not ASCII: validate and measure, then transcode. These take a whole text, or a part that
+ * begins and ends between characters, in a buffer of ours:
  *   padding          16 readable bytes before it, and WSFAST_TEXT_PADDING behind it, all zero
  *   output           the units of the text, and nothing beyond the `room` units that there are, which must do;
  *                    the functions return how many they wrote
- * One table of functions for each instruction set; wsfast_text_kernels() chooses one, once.
+ * From units: the size, then the bytes. Units are code points of at most 8, 16 or 32 bits, at most U+10FFFF.
+ *   padding          none
+ *   output           exactly `size` bytes, which is what the size function said; it must not have been WSFAST_SURROGATE
+ *   aliasing         units and bytes must not overlap
+ * One table of functions for each instruction set; wsfast_choose_text_kernels() chooses one, once. Where there is none,
+ * CPython's own decoder and encoder are the fastest.
  */
 #ifndef WSFAST_TEXT_H
 #define WSFAST_TEXT_H
@@ -12,6 +18,9 @@
 #include "kernels.h"
 
 #define WSFAST_TEXT_PADDING 80
+
+/* The "size" of units that hold a surrogate. */
+#define WSFAST_SURROGATE SIZE_MAX
 
 typedef struct {
     size_t n_chars;     /* bytes that are no continuation bytes */
@@ -26,6 +35,13 @@ typedef struct {
     size_t (*to_ucs2)(const uint8_t *text, size_t size, uint16_t *units, size_t room);
     /* NULL where CPython's decoder is faster. */
     size_t (*to_ucs4)(const uint8_t *text, size_t size, uint32_t *units, size_t room);
+    /* Bytes of UTF-8; WSFAST_SURROGATE if a unit is a surrogate, which has none (RFC 3629 3). */
+    size_t (*ucs1_size)(const uint8_t *units, size_t n_units);
+    size_t (*ucs2_size)(const uint16_t *units, size_t n_units);
+    size_t (*ucs4_size)(const uint32_t *units, size_t n_units);
+    void (*from_ucs1)(const uint8_t *units, size_t n_units, uint8_t *text, size_t size);
+    void (*from_ucs2)(const uint16_t *units, size_t n_units, uint8_t *text, size_t size);
+    void (*from_ucs4)(const uint32_t *units, size_t n_units, uint8_t *text, size_t size);
 } wsfast_text_kernels;
 
 /* The best of those that this CPU runs and `at_most` (a name, or NULL) allows; NULL if there is none. */

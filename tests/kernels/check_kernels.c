@@ -3,9 +3,8 @@
  * The bytes under test end, or start, right at a page that may not be touched, so that reading or writing one byte
  * too many is a crash. Prints what it checked; exits with 1 at the first difference.
  */
-#define _DEFAULT_SOURCE
-#include <stdio.h>
-#include <stdlib.h>
+#include "check.h"
+
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,15 +14,8 @@
 #include "text.h"
 #include "utf8.h"
 
-enum { ROOM = 65536, MAX_LENGTH = 300, N_ALIGNMENTS = 64 };
-
-static uint64_t random_state = 1;
-
-static uint8_t random_byte(void)
-{
-    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint8_t)(random_state >> 56);
-}
+uint64_t random_state = 1;
+uint8_t *source, *destination;
 
 /* ROOM bytes with a guard page before and behind. */
 static uint8_t *guarded(void)
@@ -37,18 +29,6 @@ static uint8_t *guarded(void)
     }
     return start + page + room - ROOM;
 }
-
-#define CHECK(condition, ...) \
-    do { \
-        if (!(condition)) { \
-            printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            printf(__VA_ARGS__); \
-            printf("\n"); \
-            exit(1); \
-        } \
-    } while (0)
-
-static uint8_t *source, *destination;
 
 static void check_mask_at(uint8_t *to, uint8_t *from, size_t size, const char *how)
 {
@@ -117,7 +97,7 @@ static void check_mask_to_ascii(void)
 }
 
 /* Well-formed UTF-8 by Unicode's table 3-7, row by row. Returns the bytes of the character at `data`, 0 if none. */
-static size_t character(const uint8_t *data, size_t size)
+size_t character(const uint8_t *data, size_t size)
 {
     static const struct { uint8_t from, to, low, high; size_t n_bytes; } rows[] = {
         {0x00, 0x7F, 0, 0, 1},       {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3},
@@ -139,7 +119,7 @@ static size_t character(const uint8_t *data, size_t size)
     return 0;
 }
 
-static int plainly_valid(const uint8_t *data, size_t size)
+int plainly_valid(const uint8_t *data, size_t size)
 {
     for (size_t pos = 0; pos < size;) {
         const size_t n_bytes = character(data + pos, size - pos);
@@ -239,121 +219,6 @@ static void check_header(void)
     }
 }
 
-/* Decode valid text, one character at a time. Returns the number of units. */
-static size_t plainly_decoded(const uint8_t *text, size_t size, uint32_t *units)
-{
-    size_t n_units = 0;
-    for (size_t pos = 0; pos < size;) {
-        const size_t n_bytes = character(text + pos, size - pos);
-        uint32_t unit = n_bytes == 1 ? text[pos] : text[pos] & (0x7Fu >> n_bytes);
-        for (size_t n = 1; n < n_bytes; n++)
-            unit = unit << 6 | (text[pos + n] & 0x3Fu);
-        units[n_units++] = unit;
-        pos += n_bytes;
-    }
-    return n_units;
-}
-
-/* A text as the kernels want it: zeroes around, and nothing that may be touched behind those. */
-static const uint8_t *padded(const uint8_t *text, size_t size)
-{
-    uint8_t *const data = source + ROOM - WSFAST_TEXT_PADDING - size;
-    memset(data - WSFAST_PART_LEAD, 0, WSFAST_PART_LEAD);
-    memcpy(data, text, size);
-    memset(data + size, 0, WSFAST_TEXT_PADDING);
-    return data;
-}
-
-static void check_text_at(const wsfast_text_kernels *kernels, const uint8_t *text, size_t size)
-{
-    static uint32_t expected[ROOM];
-    wsfast_measure measure = {0, 0};
-    const uint8_t *const data = padded(text, size);
-    const int valid = plainly_valid(text, size);
-    CHECK(kernels->measure(data, size, &measure) == valid, "%s, length %zu", kernels->name, size);
-    if (!valid)
-        return;
-    const size_t n_units = plainly_decoded(text, size, expected);
-    uint8_t max_byte = 0;
-    for (size_t pos = 0; pos < size; pos++)
-        max_byte = text[pos] > max_byte ? text[pos] : max_byte;
-    CHECK(measure.n_chars == n_units, "%s, length %zu: %zu", kernels->name, size, measure.n_chars);
-    CHECK(measure.max_byte == max_byte, "%s, length %zu", kernels->name, size);
-    /* Each kind that can hold it; right at the guard, and with room for more. */
-    for (size_t more = 0; more <= 80; more += 80) {
-        if (max_byte <= 0xC3) {
-            uint8_t *const units = destination + ROOM - n_units - more;
-            CHECK(kernels->to_ucs1(data, size, units, n_units + more) == n_units, "%s", kernels->name);
-            for (size_t i = 0; i < n_units; i++)
-                CHECK(units[i] == expected[i], "%s to_ucs1, length %zu, at %zu", kernels->name, size, i);
-        }
-        if (max_byte < 0xF0) {
-            uint16_t *const units = (uint16_t *)(void *)(destination + ROOM) - n_units - more;
-            CHECK(kernels->to_ucs2(data, size, units, n_units + more) == n_units, "%s", kernels->name);
-            for (size_t i = 0; i < n_units; i++)
-                CHECK(units[i] == expected[i], "%s to_ucs2, length %zu, at %zu", kernels->name, size, i);
-        }
-        if (kernels->to_ucs4 != NULL) {
-            uint32_t *const units = (uint32_t *)(void *)(destination + ROOM) - n_units - more;
-            CHECK(kernels->to_ucs4(data, size, units, n_units + more) == n_units, "%s", kernels->name);
-            for (size_t i = 0; i < n_units; i++)
-                CHECK(units[i] == expected[i], "%s to_ucs4, length %zu, at %zu", kernels->name, size, i);
-        }
-    }
-}
-
-static void check_text(const wsfast_text_kernels *kernels)
-{
-    static const char *const characters[] = {
-        "a", "\xC2\x80", "\xC3\xBF", "\xC4\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xEC\x95\x88", "\xED\x9F\xBF",
-        "\xEE\x80\x80", "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"};
-    static const size_t kinds[] = {1, 3, 10, 13}; /* how many of them a kind of str can hold */
-    static const uint8_t wrong[] = {0x00, 0x7F, 0x80, 0x90, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF};
-    uint8_t text[MAX_LENGTH + 4];
-    for (size_t kind = 0; kind < 4; kind++) {
-        for (size_t target = 0; target <= MAX_LENGTH; target++) {
-            for (int ascii = 0; ascii < 3; ascii++) { /* none on purpose, half, most */
-                size_t size = 0;
-                while (size < target) {
-                    const char *one = characters[random_byte() % kinds[kind]];
-                    if (random_byte() % 16 < ascii * 7)
-                        one = "x";
-                    memcpy(text + size, one, strlen(one));
-                    size += strlen(one);
-                }
-                check_text_at(kernels, text, size);
-                /* Cut off, and with a wrong byte, mostly where it hurts: at the end. */
-                for (size_t n = 1; n <= 3 && n < size; n++)
-                    check_text_at(kernels, text, size - n);
-                for (size_t n = 0; n < sizeof wrong && size; n++) {
-                    const size_t pos = n & 1 ? random_byte() % size : size - 1 - (n % 4 < size ? n % 4 : 0);
-                    const uint8_t right = text[pos];
-                    text[pos] = wrong[n];
-                    check_text_at(kernels, text, size);
-                    text[pos] = right;
-                }
-            }
-        }
-    }
-    /* Every byte at every position of a text that has all lengths, at every place in a vector. */
-    for (size_t start = 0; start < 70; start++) {
-        memset(text, 'x', start);
-        size_t size = start;
-        for (size_t i = 0; i < 13; i++) {
-            memcpy(text + size, characters[i], strlen(characters[i]));
-            size += strlen(characters[i]);
-        }
-        for (size_t pos = start; pos < size; pos++) {
-            const uint8_t right = text[pos];
-            for (unsigned byte = 0; byte < 256; byte++) {
-                text[pos] = (uint8_t)byte;
-                check_text_at(kernels, text, size);
-            }
-            text[pos] = right;
-        }
-    }
-}
-
 /* Pieces of a text, cut anywhere, against the plain validator. */
 static void check_pieces(const wsfast_text_kernels *kernels)
 {
@@ -387,8 +252,7 @@ static void check_pieces(const wsfast_text_kernels *kernels)
 
 int main(void)
 {
-    static const char *const levels[] = {"avx512", "avx2"};
-    const char *shown = "";
+    static const char *const levels[] = {"avx512", "avx2", "sse4", "neon"};
     source = guarded();
     destination = guarded();
     check_mask();
@@ -397,14 +261,16 @@ int main(void)
     check_ascii();
     check_header();
     check_pieces(NULL);
-    for (size_t i = 0; i < 2; i++) {
+    CHECK(wsfast_choose_text_kernels("baseline") == NULL, "no level has this name");
+    printf("kernels " WSFAST_KERNEL ", text");
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         const wsfast_text_kernels *const kernels = wsfast_choose_text_kernels(levels[i]);
         if (kernels != NULL && strcmp(kernels->name, levels[i]) == 0) {
             check_text(kernels);
             check_pieces(kernels);
-            shown = shown[0] ? " avx512 avx2" : i ? " avx2" : " avx512";
+            printf(" %s", kernels->name);
         }
     }
-    printf("kernels %s%s, %s-endian: ok\n", WSFAST_KERNEL, shown, WSFAST_BIG_ENDIAN ? "big" : "little");
+    printf(", %s-endian: ok\n", WSFAST_BIG_ENDIAN ? "big" : "little");
     return 0;
 }
