@@ -98,7 +98,7 @@ class Transport:
         return {"sockname": ("127.0.0.1", 8000), "peername": ("127.0.0.1", 8001)}.get(name, default)
 
     def write(self, data: bytes) -> None:
-        if data:
+        if data and not self.closing:
             self.writes.append(bytes(data))
 
     def is_closing(self) -> bool:
