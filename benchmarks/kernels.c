@@ -191,8 +191,9 @@ static size_t validate(const work *work, const wsfast_text_kernels *kernels)
     size_t n_valid = 0;
     for (size_t i = 0; i < work->n_payloads; i++) {
         wsfast_utf8 state = {0, 0, 0};
+        wsfast_measure measure = {0, 0};
         const uint8_t *const payload = work->bytes + work->positions[i];
-        n_valid += wsfast_utf8_feed_by(kernels, &state, payload, work->lengths[i]) && state.n_due == 0;
+        n_valid += wsfast_utf8_feed_by(kernels, &state, payload, work->lengths[i], &measure) && state.n_due == 0;
     }
     return n_valid;
 }

@@ -19,12 +19,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import repeat
-from types import ModuleType
 from typing import Any
 
 from cases import Operation, Payload, load
 
 from wsfast.events import Role
+
+Pair = tuple[Operation, Operation]
 
 N_ENCODED = 100  # messages a call of what ``encode`` returns
 UPGRADE = (
@@ -79,15 +80,14 @@ class Codec:
     def available(self) -> bool:
         return self.needs is None or bool(version_of(self.needs))
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation] | None:
-        """To time: take all messages of ``chunks``. To check: the same, returning them in a list."""
-        raise NotImplementedError
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair | None:
+        """To time: take all messages of ``chunks``. To check: the same, returning them in a list.
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+        None, here and below: not what this codec is for.
+        """
+
+    def encode(self, role: Role, payload: Payload) -> Pair | None:
         """To time: encode ``payload`` N_ENCODED times. To check: the bytes of one frame."""
-        raise NotImplementedError
 
 
 def version_of(package: str) -> str:
@@ -99,14 +99,12 @@ def version_of(package: str) -> str:
 
 class Wsfast(Codec):
     def __init__(self, name: str) -> None:
-        self.codec: ModuleType | None = load(name)
+        self.codec: Any = load(name)
 
     def available(self) -> bool:
         return self.codec is not None
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation]:
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair:
         feed = self.codec.MessageDecoder(role, max_message_size=None).feed
 
         def run() -> None:
@@ -116,7 +114,7 @@ class Wsfast(Codec):
 
         return run, lambda: [message for chunk in chunks for message in feed(chunk)]
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+    def encode(self, role: Role, payload: Payload) -> Pair:
         message = self.codec.FrameEncoder(role).message
 
         def run() -> None:
@@ -124,6 +122,73 @@ class Wsfast(Codec):
                 message(payload)
 
         return run, lambda: message(payload)
+
+
+class WsfastInPlace(Wsfast):
+    """Long payloads received in place; what is shorter is left out, as there it is the same as above."""
+
+    note = "wsfast, in place: get_buffer() and buffer_updated(); the copy into the buffer is not counted"
+
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair | None:
+        if n_messages > 1:
+            return None
+        reader = InPlaceReader(self.codec.MessageDecoder(role, max_message_size=None), chunks)
+
+        def check() -> list[Payload]:
+            return [message for chunk in chunks for message in reader.receive(chunk)]
+
+        return reader, check
+
+    def encode(self, role: Role, payload: Payload) -> None:
+        return None
+
+
+class InPlaceReader:
+    """What a socket does with a buffer is not counted: for the others, too, the bytes are there already."""
+
+    def __init__(self, decoder: Any, chunks: list[bytes]) -> None:
+        self.decoder = decoder
+        self.chunks = chunks
+        self.seconds_excluded = 0.0
+
+    def __call__(self) -> None:
+        for chunk in self.chunks:
+            for _message in self.receive(chunk):
+                pass
+
+    def receive(self, chunk: bytes) -> list[Payload]:
+        messages: list[Payload] = []
+        view = memoryview(chunk)
+        while view:
+            buffer = self.decoder.get_buffer()
+            if buffer is None:
+                return messages + self.decoder.feed(view)
+            start = time.perf_counter()
+            size = min(len(buffer), len(view))
+            buffer[:size] = view[:size]
+            view = view[size:]
+            self.seconds_excluded += time.perf_counter() - start
+            messages += self.decoder.buffer_updated(size)
+        return messages
+
+
+class WsfastBytes(Wsfast):
+    note = 'wsfast, text="bytes": text messages as the bytes of their UTF-8, checked'
+
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair | None:
+        if not text:
+            return None
+        feed = self.codec.MessageDecoder(role, max_message_size=None, text="bytes").feed
+
+        def run() -> None:
+            for chunk in chunks:
+                for _message in feed(chunk):
+                    pass
+
+        return run, lambda: [bytes.decode(message) for chunk in chunks for message in feed(chunk)]
+
+    def encode(self, role: Role, payload: Payload) -> None:
+        return None
 
 
 # --- picows ---
@@ -188,19 +253,18 @@ class Picows(Codec):
     def receive(protocol: Any, data: bytes) -> float:
         """Copy as a socket would, into the room that there is; return the seconds which that took."""
         seconds = 0.0
-        while data:
+        view = memoryview(data)
+        while view:
             buffer = protocol.get_buffer(-1)
             start = time.perf_counter()
-            size = min(len(buffer), len(data))
-            buffer[:size] = data[:size]
-            data = data[size:]
+            size = min(len(buffer), len(view))
+            buffer[:size] = view[:size]
+            view = view[size:]
             seconds += time.perf_counter() - start
             protocol.buffer_updated(size)
         return seconds
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation]:
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair:
         from picows import WSListener, WSMsgType
 
         text_type, binary_type = WSMsgType.TEXT, WSMsgType.BINARY
@@ -246,7 +310,9 @@ class Picows(Codec):
 
         return PicowsReader(self.receive, timed, chunks), check
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+    def encode(self, role: Role, payload: Payload) -> Pair | None:
+        if self.kind_known:
+            return None
         from picows import WSListener, WSMsgType
 
         protocol, transport = self.connect(role, WSListener)
@@ -266,7 +332,7 @@ class Picows(Codec):
 
 
 class PicowsReader:
-    """The copies into picows' buffer are not counted: for the others, too, the bytes are there already."""
+    """As InPlaceReader."""
 
     def __init__(self, receive: Callable[[Any, bytes], float], protocol: Any, chunks: list[bytes]) -> None:
         self.receive = receive
@@ -288,9 +354,7 @@ class Aiohttp(Codec):
         "aiohttp: WebSocketReader and its queue, read by a coroutine that never has to wait; WebSocketWriter"
     )
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation]:
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair:
         from aiohttp._websocket.reader import WebSocketDataQueue
         from aiohttp.base_protocol import BaseProtocol
         from aiohttp.http_websocket import WebSocketReader
@@ -323,7 +387,7 @@ class Aiohttp(Codec):
 
         return lambda: complete(take()), check
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+    def encode(self, role: Role, payload: Payload) -> Pair:
         from aiohttp import WSMsgType
         from aiohttp.base_protocol import BaseProtocol
         from aiohttp.http_websocket import WebSocketWriter
@@ -375,9 +439,7 @@ class Websockets(Codec):
             return ServerProtocol(state=OPEN, max_size=None)
         return ClientProtocol(parse_uri("ws://localhost/"), state=OPEN, max_size=None)
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation]:
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair:
         protocol = self.protocol(role)
         receive_data, events_received = protocol.receive_data, protocol.events_received
 
@@ -398,7 +460,7 @@ class Websockets(Codec):
 
         return run, check
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+    def encode(self, role: Role, payload: Payload) -> Pair:
         protocol = self.protocol(role)
         send_text, send_binary, data_to_send = protocol.send_text, protocol.send_binary, protocol.data_to_send
 
@@ -431,14 +493,12 @@ class Wsproto(Codec):
 
         return Connection(ConnectionType.SERVER if role is Role.SERVER else ConnectionType.CLIENT)
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation]:
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair:
         connection = self.connection(role)
         empty: Payload = "" if text else b""
 
         def take(messages: list[Payload] | None = None) -> None:
-            parts = []
+            parts: list[Payload] = []
             for chunk in chunks:
                 connection.receive_data(chunk)
                 for event in connection.events():
@@ -460,7 +520,7 @@ class Wsproto(Codec):
 
         return take, check
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+    def encode(self, role: Role, payload: Payload) -> Pair:
         from wsproto.events import BytesMessage, TextMessage
 
         send, event_class = (
@@ -496,10 +556,8 @@ class Autobahn(Codec):
             else (websocket.WebSocketClientProtocol, websocket.WebSocketClientFactory)
         )
         opened = asyncio.Event()
-        protocol_class = type(
-            "Protocol", (base,), {"onMessage": on_message, "onOpen": lambda self: opened.set(), "log": None}
-        )
-        del protocol_class.log
+        methods = {"onMessage": on_message, "onOpen": lambda self: opened.set()}
+        protocol_class = type("Protocol", (base,), methods)
 
         async def connect() -> tuple[Any, MemoryTransport]:
             factory = factory_class("ws://localhost:80", loop=asyncio.get_running_loop())
@@ -516,9 +574,7 @@ class Autobahn(Codec):
 
         return asyncio.run(connect())
 
-    def decode(
-        self, role: Role, text: bool, chunks: list[bytes], n_messages: int
-    ) -> tuple[Operation, Operation]:
+    def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair:
         messages: list[Payload] = []
 
         def on_message(self: Any, payload: bytes, is_binary: bool) -> None:
@@ -544,7 +600,7 @@ class Autobahn(Codec):
 
         return run, check
 
-    def encode(self, role: Role, payload: Payload) -> tuple[Operation, Operation]:
+    def encode(self, role: Role, payload: Payload) -> Pair:
         protocol, transport = self.connect(role, lambda self, payload, is_binary: None)
         send = protocol.sendMessage
 
@@ -566,6 +622,8 @@ class Autobahn(Codec):
 
 CODECS: dict[str, Codec] = {
     "wsfast": Wsfast("native"),
+    "wsfast, in place": WsfastInPlace("native"),
+    'wsfast, text="bytes"': WsfastBytes("native"),
     "wsfast fallback": Wsfast("fallback"),
     "picows": Picows(),
     "picows, kind known": Picows(kind_known=True),

@@ -5,6 +5,8 @@ What else the machine does can only make a sample slower, and in turns it falls 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import time
 from collections.abc import Iterable
@@ -13,6 +15,9 @@ from cases import Operation
 
 SAMPLE_SECONDS = 0.002  # Long against the clock's resolution, short against what disturbs.
 TURN_SECONDS = 0.01  # Fast subjects get some samples a turn, so that slow ones do not take all the time.
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class Subject:
@@ -51,6 +56,15 @@ class Subject:
     def ns(self) -> float:
         """A message."""
         return self.seconds / self.n_messages * 1e9
+
+
+def keep_memory() -> None:
+    """Let glibc keep what is freed. Whether it gives 1 MiB back to the kernel each time, and takes it anew at 100 us,
+    depends on what else lies in the heap: luck, and the same for all samples of a process."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(parameter, 1 << 30)
 
 
 def race(subjects: Iterable[Subject], seconds: float, min_rounds: int = 3) -> None:

@@ -14,9 +14,22 @@ from dataclasses import dataclass
 from itertools import repeat
 from types import ModuleType
 
-from cases import CODECS, KEY, KIB, Payload, binary_of, check, frame, load, masked, payload_of, size_name
+from cases import (
+    CODECS,
+    KEY,
+    KIB,
+    Operation,
+    Payload,
+    binary_of,
+    check,
+    frame,
+    load,
+    masked,
+    payload_of,
+    size_name,
+)
 from machine import describe_machine
-from race import Operation, Subject, race
+from race import Subject, keep_memory, race
 from report import Bar, Table, add_options, finish
 
 from wsfast.events import Role
@@ -150,6 +163,7 @@ def main() -> int:
     )
     add_options(parser)
     options = parser.parse_args()
+    keep_memory()
 
     machine = describe_machine()
     print("\n".join(machine), flush=True)

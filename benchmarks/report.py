@@ -25,7 +25,8 @@ class Table:
     sizes: dict[str, float] = field(default_factory=dict)
 
     def subjects(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self.rows.values() for name in row))
+        by_length = sorted(self.rows.values(), key=len, reverse=True)  # so that none comes behind its place
+        return list(dict.fromkeys(name for row in by_length for name in row))
 
     def lines(self) -> list[str]:
         subjects = self.subjects()

@@ -182,7 +182,7 @@ def main() -> int:
         "--compiler", default=default_compiler(), metavar="COMMAND", help="(default: %(default)s)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=100, metavar="N", help="turns of each (default: %(default)s)"
+        "--rounds", type=int, default=300, metavar="N", help="turns of each (default: %(default)s)"
     )
     add_options(parser)
     options = parser.parse_args()
