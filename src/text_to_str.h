@@ -96,7 +96,8 @@ static inline size_t wsfast_find_non_ascii(const uint8_t *text, size_t size)
 
 /* A text of no more than a part, by way of the stack. */
 static WSFAST_NOINLINE PyObject *wsfast_short_text_to_str(
-    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key, uint8_t *expects_ascii)
+    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
+    uint8_t *expects_ascii)
 {
     wsfast_part part;
     uint8_t *const text = part.bytes + WSFAST_PART_LEAD;
@@ -124,7 +125,8 @@ static WSFAST_NOINLINE PyObject *wsfast_long_text_to_str(
     size_t n_unmasked)
 {
     if (kernels == NULL) {
-        wsfast_mask(text + n_unmasked, payload + n_unmasked, size - n_unmasked, wsfast_rotate_key(masking_key, n_unmasked));
+        const uint32_t key = wsfast_rotate_key(masking_key, n_unmasked);
+        wsfast_mask(text + n_unmasked, payload + n_unmasked, size - n_unmasked, key);
         return wsfast_decode_by_cpython(text, size);
     }
     wsfast_part part;
@@ -160,7 +162,8 @@ static WSFAST_NOINLINE int wsfast_mask_parts_to_ascii(
  * `expects_ascii`: whether the text before this one was ASCII; for the first 1. Any value gives the same result.
  */
 static inline PyObject *wsfast_text_to_str(
-    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key, uint8_t *expects_ascii)
+    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
+    uint8_t *expects_ascii)
 {
     if (!*expects_ascii && size <= WSFAST_PART_SIZE)
         return wsfast_short_text_to_str(kernels, payload, size, masking_key, expects_ascii);
