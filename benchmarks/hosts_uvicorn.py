@@ -2,8 +2,9 @@
 
 Measured as in ``echo.py``, and by the same client: uvicorn servers of their own processes take turns on one core, the
 CPU clock of the process counts, and echoes are compared first. All have uvicorn's HTTP parser, no keepalive and no
-compression; the application echoes what it receives and does nothing else. To be run by a Python with uvicorn,
-websockets, wsproto, httptools and uvloop (tests/hosts/uvicorn/constraints.txt).
+compression; the application echoes what it receives and does nothing else. "raw" is no WebSocket and no uvicorn: what
+the kernel and the loop alone cost. To be run by a Python with uvicorn, websockets, wsproto, httptools and uvloop
+(tests/hosts/uvicorn/constraints.txt).
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ SUBJECTS = {
     "wsfast-pure": Subject("wsfast.uvicorn:WebSocketProtocol", {"WSFAST_PURE": "1"}),
 }
 
-USUAL = "websockets-sansio,wsproto,wsfast"
+RAW = "raw"
+USUAL = "raw,websockets-sansio,wsproto,wsfast"
 BARS = {"websockets-sansio": 0.6, "wsproto": 0.3}
 """What a message costs with ours, at most, in terms of what it costs with uvicorn's classes."""
 
@@ -54,9 +56,12 @@ N_SERIES = 3
 
 
 class UvicornServer(Server):
-    """A server process of this file."""
+    """A server process of this file, or ``echo.py``'s raw one."""
 
     def __init__(self, name: str, loop: str) -> None:
+        if name == RAW:
+            super().__init__(name, loop)
+            return
         self.name = name
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--serve", name, "--loop", loop],
@@ -105,6 +110,7 @@ def measure(
     names: list[str], cases: list[Case], options: argparse.Namespace
 ) -> dict[Case, dict[str, Samples]]:
     """Sample all the servers in turns, in a few series, each with new processes."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # Linux; the servers inherit it
     results = {case: {name: Samples() for name in names} for case in cases}
     deadline = time.monotonic() + options.seconds
     for _ in range(N_SERIES):
@@ -133,19 +139,22 @@ def report(results: dict[Case, dict[str, Samples]], loop: str) -> int:
     """Print the results; return how many bars are missed."""
     n_missed = 0
     for case, samples in results.items():
-        print(f"\n{case.name}, {loop}: CPU us of the server per message; what wsfast costs of it")
+        print(f"\n{case.name}, {loop}: CPU us of the server per message, and what ours costs of theirs")
+        print(f"{'':20}{'best':>8}  {'median':>8}  {'ours':>7}  {'of the best':>11}  {'above raw':>9}")
+        own = samples.get(OWN)
         for name, theirs in samples.items():
-            of_theirs = ratio(samples[OWN], theirs) if OWN in samples else math.nan
-            best = min(samples[OWN].server_us) / min(theirs.server_us) if OWN in samples else math.nan
-            verdict = ""
-            if name in BARS and loop == "uvloop" and case.n_in_flight == 1:
-                met = of_theirs <= BARS[name]
-                n_missed += not met
-                verdict = f"  at most {BARS[name]}x: {'met' if met else 'MISSED'}"
-            print(
-                f"{name:20}best {min(theirs.server_us):8.2f}  median {statistics.median(theirs.server_us):8.2f}"
-                f"  {of_theirs:5.2f}x (of the best: {best:.2f}x){verdict}"
-            )
+            line = f"{name:20}{min(theirs.server_us):8.2f}  {statistics.median(theirs.server_us):8.2f}"
+            if own is not None and theirs is not own:
+                own_best, best = min(own.server_us), min(theirs.server_us)
+                line += f"  {ratio(own, theirs):6.2f}x  {own_best / best:10.2f}x"
+                if RAW in samples and name != RAW:
+                    raw = min(samples[RAW].server_us)
+                    line += f"  {(own_best - raw) / (best - raw):8.2f}x"
+                if name in BARS and loop == "uvloop":
+                    met = ratio(own, theirs) <= BARS[name]
+                    n_missed += not met
+                    line += f"  at most {BARS[name]}x: {'met' if met else 'MISSED'}"
+            print(line)
     return n_missed
 
 
@@ -167,9 +176,8 @@ def main() -> int:
         serve(options.serve, options.loop)
         return 0
     names = options.subjects.split(",")
-    if unknown := set(names) - set(SUBJECTS):
+    if unknown := set(names) - {RAW, *SUBJECTS}:
         parser.error(f"no such subject: {', '.join(sorted(unknown))}")
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # Linux; the servers inherit it
     print("\n".join(describe_machine()))
     print(", ".join(version_of(package) for package in ("uvicorn", "websockets", "wsproto", "uvloop")))
     cases = [
