@@ -41,9 +41,14 @@ class Suite:
 # What each host's suite has to say: the same counts as without wsfast.
 EXPECTED = {
     "autobahn": Suite("69 passed, 4 skipped"),
+    "httpx_ws": Suite("147 passed", sdist="httpx-ws"),
+    "hypercorn": Suite("120 passed", sdist="hypercorn"),
     "tornado": Suite("70 passed"),
+    "trio_websocket": Suite("64 passed", sdist="trio-websocket"),
     "uvicorn": Suite("225 passed", sdist="uvicorn"),
+    "websocket_client": Suite("195 passed, 26 skipped", sdist="websocket-client"),
     "ws4py": Suite("120 passed", sdist="ws4py"),
+    "wsproto": Suite("460 passed", sdist="wsproto"),  # 230, in two ways
 }
 
 
