@@ -21,6 +21,7 @@ from types import ModuleType
 from cases import KEY, KIB, TEXTS, check, masked, repeated, size_name, text_of
 from compiling import LEVELS, compile_c, compiler_name, default_compiler
 from machine import cpu_name
+from race import keep_memory
 from report import Bar, Table, add_options, finish
 
 HEADER = bytes(6)  # before each payload, as many as text_to_str.c skips
@@ -186,6 +187,7 @@ def main() -> int:
     )
     add_options(parser)
     options = parser.parse_args()
+    keep_memory()
 
     python = f"CPython {sys.version.split()[0]}"
     machine = [cpu_name(), python, compiler_name(options.compiler)]
