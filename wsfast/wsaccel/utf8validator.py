@@ -79,8 +79,7 @@ class Utf8Validator:
     UTF8_ACCEPT = _ACCEPT
     UTF8_REJECT = _REJECT
 
-    # What every object begins with: without an __init__ it is made in a third of the time, and websocket-client
-    # makes one for each message.
+    # What every object begins with: websocket-client makes one for each message.
     i = 0
     state = _ACCEPT
     codepoint = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sized
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,15 +44,18 @@ class XorMaskerSimple:
     Raises ``ValueError`` for a key that has not 4 bytes.
     """
 
-    __slots__ = ("_key", "_n_masked")
+    # What every object begins with; websocket-client makes one for each frame, of two arrays.
+    _n_masked = 0
 
     def __init__(self, mask: Buffer) -> None:
-        # None is what wsaccel takes for an empty buffer, here and in process().
-        key = b"" if mask is None else bytes(unsigned_bytes(mask))
+        if type(mask) is array and mask.typecode == "B":
+            key = mask.tobytes()
+        else:
+            # None is what wsaccel takes for an empty buffer, here and in process().
+            key = b"" if mask is None else bytes(unsigned_bytes(mask))
         if len(key) != 4:
             raise ValueError("mask should be 4byte.")
         self._key = key
-        self._n_masked = 0
 
     def pointer(self) -> int:
         """Return how many bytes were processed since the start, or ``reset()``."""
@@ -63,14 +67,16 @@ class XorMaskerSimple:
 
     def process(self, data: Buffer) -> bytes:
         """Return the next piece of the payload, masked or unmasked, as a new object."""
-        if data is None:
-            return b""
+        n_masked = self._n_masked
         key = self._key
-        phase = self._n_masked & 3
+        phase = n_masked & 3
         if phase:
             key = key[phase:] + key[:phase]
-        masked = apply_mask(unsigned_bytes(data), key)
-        self._n_masked += len(masked)
+        if type(data) is array and data.typecode == "B":
+            masked = apply_mask(data, key)
+        else:
+            masked = b"" if data is None else apply_mask(unsigned_bytes(data), key)
+        self._n_masked = n_masked + len(masked)
         return masked
 
 
