@@ -1,8 +1,8 @@
 """The words both codecs speak: roles, opcodes, close codes, and what ``feed`` returns.
 
 Two rules. A data message is no class of ours: a text message is a ``str``, a binary one a ``bytes``.
-Everything else that a decoder returns is one of the small immutable classes below, and the two codecs
-share them, so that their output can be compared with ``==``.
+Everything else that a decoder returns is one of the small classes below, to be read and not written, and the
+two codecs share them, so that their output can be compared with ``==``.
 
 This file knows nothing of parsing, sockets or handshakes.
 """
@@ -117,7 +117,8 @@ class Failure:
         return self.section if self.section.startswith("RFC") else f"RFC 6455 {self.section}"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: a decoder makes one for each frame, and freezing makes that five times as slow (0.9 us for 0.2).
+@dataclass(slots=True, unsafe_hash=True)
 class Frame:
     """One frame, or with ``partial=True`` one received part of a data frame (RFC 6455 5.2).
 
