@@ -272,3 +272,136 @@ def test_threads_and_a_connection_that_is_lost():
         connections[0].socket.shutdown(socket.SHUT_RDWR)
         with pytest.raises(exceptions.ConnectionClosedError):
             client.recv()
+
+
+# send(), which has a way of our own for whole messages
+
+
+@OURS
+@pytest.mark.parametrize(
+    ("message", "text", "expected"),
+    [
+        ("x", None, "x"),
+        ("x", True, "x"),
+        ("x", False, b"x"),
+        (b"x", None, b"x"),
+        (b"x", True, "x"),
+        (b"x", False, b"x"),
+        (bytearray(b"x"), None, b"x"),
+        (memoryview(b"x"), True, "x"),
+        (type("Text", (str,), {})("x"), None, "x"),
+    ],
+)
+def test_what_send_takes(roles, message, text, expected):
+    async def run():
+        async with connected(roles) as (client, _):
+            await client.send(message, text=text)
+            assert await client.recv() == expected
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("message", [5, None, {"a": 1}, ["a", b"b"]])
+def test_what_send_does_not_take(ours, message):
+    async def run():
+        async with connected(("client",) if ours else ()) as (client, _):
+            with pytest.raises(TypeError):
+                await client.send(message)
+
+    asyncio.run(run())
+
+
+def test_text_that_cannot_be_encoded():
+    """It ends the connection, as theirs does (RFC 6455 8.1)."""
+
+    async def run():
+        async with connected(("client",)) as (client, _):
+            with pytest.raises(exceptions.ConnectionClosedError):
+                await client.send("\ud800")
+
+    asyncio.run(run())
+
+
+def test_messages_wait_for_a_fragmented_one():
+    """RFC 6455 5.4: they are not interleaved."""
+
+    async def run():
+        async with connected(("client", "server")) as (client, _):
+            gate = asyncio.Event()
+
+            async def fragments():
+                yield "a"
+                await gate.wait()
+                yield "b"
+
+            fragmented = asyncio.create_task(client.send(fragments()))
+            await asyncio.sleep(0)
+            whole = asyncio.create_task(client.send("whole"))
+            await asyncio.sleep(0)
+            assert not whole.done()
+            gate.set()
+            await fragmented
+            await whole
+            assert [await client.recv(), await client.recv()] == ["ab", "whole"]
+
+    asyncio.run(run())
+
+
+@OURS
+def test_send_waits_for_a_slow_reader(roles):
+    """And goes on when the reader does."""
+
+    async def run():
+        reading = asyncio.Event()
+
+        async def read_late(connection):
+            await reading.wait()
+            for _ in range(40):
+                await connection.recv()
+            await connection.send("done")
+
+        async with connected(roles, read_late, compression=None, max_queue=1) as (client, _):
+            sending = asyncio.create_task(send_all(client))
+            while not client.paused:
+                await asyncio.sleep(0)
+            assert not sending.done()
+            reading.set()
+            await sending
+            assert await client.recv() == "done"
+
+    async def send_all(client):
+        for _ in range(40):
+            await client.send(b"x" * 1_000_000)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_send_after_the_end(ours):
+    async def run():
+        async with connected(("client",) if ours else ()) as (client, _):
+            await client.close()
+            with pytest.raises(exceptions.ConnectionClosedOK):
+                await client.send("x")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_send_on_a_network_that_fails(ours):
+    """The exception says that the connection is closed, and why."""
+
+    async def run():
+        async with connected(("client",) if ours else ()) as (client, _):
+
+            def fail():
+                raise OSError("no network")
+
+            client.send_data = fail
+            with pytest.raises(exceptions.ConnectionClosedError) as caught:
+                await client.send("x")
+            assert str(caught.value.__cause__) == "no network"
+            assert client.close_code == 1006
+
+    asyncio.run(run())
