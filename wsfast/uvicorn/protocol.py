@@ -19,19 +19,17 @@ import contextlib
 import dataclasses
 import http
 import logging
+import math
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote
 
 from uvicorn.logging import TRACE_LOG_LEVEL
 from uvicorn.protocols.utils import (
     ClientDisconnected,
     get_client_addr,
-    get_local_addr,
     get_path_with_query_string,
     get_remote_addr,
-    is_ssl,
 )
 
 from ..asyncio.buffered import BufferedReceiver, wants_buffer
@@ -40,10 +38,9 @@ from ..connection import Connection, Ending, ReadyState
 from ..handshake import Request, Response, ServerHandshake
 from .denial import Denial
 from .keepalive import Keepalive
+from .scope import decoded, make_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from uvicorn._types import (
         ASGIReceiveEvent,
         ASGISendEvent,
@@ -67,7 +64,7 @@ _MAX_BATCH_SIZE = 65_536
 # Seconds for which we read on, and ignore, after the peer's fault: it may be sending, and has to see our Close.
 _FAULT_LINGER = 1.0
 
-# Seconds after which a transport that was closed is cut, if the peer has not taken all that was written to it.
+# Seconds after which a transport that was closed is cut, if the peer takes nothing of what was written to it.
 _ABORT_TIMEOUT = 10.0
 
 
@@ -93,7 +90,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.logger = logging.getLogger("uvicorn.error")
         self.connections = server_state.connections
         self.tasks = server_state.tasks
-        self.default_headers = _decoded(server_state.default_headers)
+        self.default_headers = decoded(server_state.default_headers)
         self.client: tuple[str, int] | None = None
 
         self.handshake = ServerHandshake(
@@ -224,28 +221,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._refuse(response)
 
     def _start_app(self, request: Request) -> None:
-        raw_path, _, query_string = request.path.partition("?")
-        root_path = self.config.root_path
-        offers = request.headers.get_all("Sec-WebSocket-Protocol")
-        self.scope = {
-            "type": "websocket",
-            "asgi": {"version": self.config.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self.transport) else "ws",
-            "server": get_local_addr(self.transport),
-            "client": self.client,
-            "root_path": root_path,
-            "path": root_path + unquote(raw_path),
-            "raw_path": root_path.encode("ascii") + raw_path.encode("ascii"),
-            "query_string": query_string.encode("ascii"),
-            "headers": [
-                (name.lower().encode("ascii"), value.encode("iso-8859-1"))
-                for name, value in request.headers.raw_items()
-            ],
-            "subprotocols": [offer.strip() for value in offers for offer in value.split(",")],
-            "state": self.app_state.copy(),
-            "extensions": {"websocket.http.response": {}},
-        }
+        self.scope = make_scope(request, self.transport, self.config, self.app_state)
         self._queue.append({"type": "websocket.connect"})
         task = self.loop.create_task(self._run_app())
         self.tasks.add(task)
@@ -278,11 +254,12 @@ class WebSocketProtocol(asyncio.Protocol):
         headers = self._response.headers.copy()
         del headers["Date"]  # uvicorn's takes its place, if it is to have one
         headers.update(self.default_headers)
-        headers.update((name.lower(), value) for name, value in _decoded(message.get("headers", ())))
+        headers.update((name.lower(), value) for name, value in decoded(message.get("headers", ())))
         subprotocol = message.get("subprotocol")
         if subprotocol:
             headers["Sec-WebSocket-Protocol"] = subprotocol
         self.handshake.send_response(dataclasses.replace(self._response, headers=headers))
+        self._response = None
         self._is_answered = True
         self.transport.write(self.handshake.data_to_send())
         trailing_data = self.protocol.open()
@@ -311,7 +288,7 @@ class WebSocketProtocol(asyncio.Protocol):
         status = message["status"]
         if not 200 <= status < 600:
             raise RuntimeError(f"Invalid HTTP status code '{status}' in response.")
-        self._denial = Denial(status, _decoded(message.get("headers", ())), self.default_headers)
+        self._denial = Denial(status, decoded(message.get("headers", ())), self.default_headers)
         self._is_answered = True
         self._log_answer(str(status))
         self.transport.write(self._denial.start())
@@ -371,8 +348,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self.protocol.receive_control(events)
         messages: list[Event] = []
         for event in events:
-            if isinstance(event, str | bytes):
-                messages.append(event)
+            kind = type(event)
+            if kind is str or kind is bytes:
+                messages.append(cast("str | bytes", event))
             elif isinstance(event, Pong):
                 self.keepalive.pong_received(event.payload)
         if messages:
@@ -480,7 +458,8 @@ class WebSocketProtocol(asyncio.Protocol):
         """Start the closing handshake for the application; the peer's answer closes the transport."""
         if self.protocol.ready_state is not _OPEN:
             return  # the peer was first
-        code = message.get("code", CloseCode.NORMAL_CLOSURE)
+        code = message.get("code")
+        code = CloseCode.NORMAL_CLOSURE if code is None else code
         reason = message.get("reason") or ""
         self.protocol.close(code, reason)
         self._app_closed = True
@@ -535,7 +514,15 @@ class WebSocketProtocol(asyncio.Protocol):
             self._flush()
             self.transport.close()
             # That waits until all is sent. A peer that reads nothing must not keep the connection, and a shutdown.
-            self._abort_timer = self.loop.call_later(_ABORT_TIMEOUT, lambda: self.transport.abort())
+            self._abort_timer = self.loop.call_later(_ABORT_TIMEOUT, self._abort_unless_taken, math.inf)
+
+    def _abort_unless_taken(self, n_left: float) -> None:
+        """Cut the transport, unless the peer has taken some of the ``n_left`` bytes that were to be sent."""
+        n_left_now = self.transport.get_write_buffer_size()
+        if n_left_now < n_left:
+            self._abort_timer = self.loop.call_later(_ABORT_TIMEOUT, self._abort_unless_taken, n_left_now)
+        else:
+            self.transport.abort()
 
     def _cancel_close_timer(self) -> None:
         if self.close_timer is not None:
@@ -552,10 +539,6 @@ class WebSocketProtocol(asyncio.Protocol):
     def _log_answer(self, answer: str) -> None:
         path = get_path_with_query_string(self.scope)
         self.logger.info('%s - "WebSocket %s" %s', get_client_addr(self.scope), path, answer)
-
-
-def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("iso-8859-1"), value.decode("iso-8859-1")) for name, value in headers]
 
 
 def _unexpected(message: ASGISendEvent, expected: str) -> RuntimeError:

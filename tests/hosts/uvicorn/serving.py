@@ -93,6 +93,10 @@ class Transport:
         self.writes: list[bytes] = []
         self.calls: list[str] = []
         self.closing = False
+        self.n_left = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.n_left
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"sockname": ("127.0.0.1", 8000), "peername": ("127.0.0.1", 8001)}.get(name, default)

@@ -646,7 +646,8 @@ async def test_events_out_of_turn() -> None:
     )
     with pytest.raises(ValueError, match="1006"):
         await app.do({"type": "websocket.close", "code": 1006})
-    await app.do({"type": "websocket.close"})
+    await app.do({"type": "websocket.close", "code": None, "reason": None})
+    assert await app.receive() == {"type": "websocket.disconnect", "code": 1000, "reason": ""}
     for message in ({"type": "websocket.send", "text": "a"}, {"type": "websocket.close"}):
         with pytest.raises(RuntimeError) as caught:
             await app.do(message)
@@ -721,8 +722,11 @@ async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(wsfast.uvicorn.protocol, "_ABORT_TIMEOUT", 0)
     app = App()
     wire = await app.accepted()
+    left = iter([3, 2, 1, 1, 0])
+    monkeypatch.setattr(wire.transport, "get_write_buffer_size", lambda: next(left))
     wire.protocol.shutdown()
     await until(lambda: wire.transport.calls == ["close", "abort"])
+    assert next(left) == 0  # as long as the peer took something, it had time
 
 
 @in_loop
