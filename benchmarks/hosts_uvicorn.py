@@ -147,7 +147,7 @@ def report(results: dict[Case, dict[str, Samples]], loop: str) -> int:
             if own is not None and theirs is not own:
                 own_best, best = min(own.server_us), min(theirs.server_us)
                 line += f"  {ratio(own, theirs):6.2f}x  {own_best / best:10.2f}x"
-                if RAW in samples and name != RAW:
+                if RAW in samples and name != RAW and loop == "uvloop":  # asyncio's receives into new memory
                     raw = min(samples[RAW].server_us)
                     line += f"  {(own_best - raw) / (best - raw):8.2f}x"
                 if name in BARS and loop == "uvloop":
