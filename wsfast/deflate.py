@@ -118,6 +118,8 @@ class Deflate:
             raise TypeError("mem_level and threshold are numbers")
         # The level's range is the engine's: whatever is wrong is heard here, and not from a connection.
         engine = load_engine(self.engine)
+        if not hasattr(engine, "compressobj") or not hasattr(engine, "decompressobj"):
+            raise TypeError(f"engine is {self.engine!r}, not a name nor an object with compressobj and decompressobj")
         try:
             _make_compressor(engine, self, DEFAULT_WINDOW_BITS)
         except (ValueError, _engine_error(engine)) as error:

@@ -19,7 +19,7 @@ MAX_SIZE = 16 * 2**20
 
 
 async def echo(uri: str) -> None:
-    async with connect(uri, max_size=MAX_SIZE) as ws:
+    async with connect(uri, compression="deflate", max_size=MAX_SIZE) as ws:
         # Half of the cases break the protocol, on which wsfast fails the connection.
         with contextlib.suppress(ConnectionClosed):
             async for message in ws:

@@ -20,7 +20,7 @@ async def echo(ws: ServerConnection) -> None:
 
 
 async def main() -> None:
-    async with serve(echo, "127.0.0.1", 0, max_size=MAX_SIZE) as server:
+    async with serve(echo, "127.0.0.1", 0, compression="deflate", max_size=MAX_SIZE) as server:
         print(IMPLEMENTATION, server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
 
