@@ -91,7 +91,9 @@ _RSV1: Final = 4  # as ``_FrameParser._rsv`` has it
 
 _XOR_BLOCK_SIZE: Final = 4096
 _KEY_BATCH_SIZE: Final = 256
-_INFLATED_BLOCK_SIZE: Final = 32_768
+# A bomb takes little memory beside what comes out of it: bytes to inflate at once, and to keep in one object.
+_DEFLATED_BLOCK_SIZE: Final = 2048
+_INFLATED_BLOCK_SIZE: Final = 8192
 
 
 # Buffers
@@ -356,6 +358,8 @@ class _FrameParser(Generic[_Result]):
             part_size = min(self._missing, size - pos)
             if part_size < self._missing and (is_control or not part_size):
                 return chunk[pos:]
+            if self._compressed and not is_control:
+                part_size = min(part_size, _DEFLATED_BLOCK_SIZE)
             part = chunk[pos : pos + part_size]
             pos += part_size
             if self._is_masked:
@@ -373,7 +377,7 @@ class _FrameParser(Generic[_Result]):
             else:
                 self._data_part(part, results)
                 if self._missing:
-                    return b""
+                    continue
                 if self._fin:
                     self._message = None
                     self._n_fragments = self._message_size = 0
