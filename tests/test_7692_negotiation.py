@@ -541,6 +541,7 @@ def test_what_zlib_cannot_deflate_with_is_heard_at_once() -> None:
 
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "isal", None)
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
     with pytest.raises(ImportError, match=r"pip install 'wsfast\[isal\]'"):
         Deflate(engine="isal")
 
