@@ -104,3 +104,7 @@ cdef extern from "text_to_str.h":
     PyObject* wsfast_measured_to_str(
         const wsfast_text_kernels* kernels, const uint8_t* text, size_t size, size_t n_ascii,
         const wsfast_measure* measure) except? NULL
+
+cdef extern from "str_to_utf8.h":
+    Py_ssize_t wsfast_utf8_size(const wsfast_text_kernels* kernels, object text)
+    void wsfast_write_utf8(const wsfast_text_kernels* kernels, object text, uint8_t* to, Py_ssize_t size)

@@ -917,7 +917,6 @@ cdef class FrameEncoder:
         cdef wsfast_utf8 utf8 = self.utf8
         cdef wsfast_measure measure = wsfast_measure(n_chars=0, max_byte=0)  # not asked for
         cdef uint8_t first = 0x80 if fin else 0
-        cdef object payload
         cdef bytes frame
         cdef Py_buffer source
         if self.message_type == WSFAST_NO_MESSAGE:
@@ -925,18 +924,20 @@ cdef class FrameEncoder:
             utf8 = wsfast_utf8(n_due=0)
         elif self.message_type != message_type:
             raise TypeError("all fragments of a message must be text, or all binary")
-        payload = PyUnicode_AsUTF8String(data) if is_str else data
-        PyObject_GetBuffer(payload, &source, PyBUF_SIMPLE)
-        try:
-            # 8.1, over the whole message. A str is UTF-8 by itself, unless it begins inside a character.
-            if is_text and (utf8.n_due or not is_str):
-                if not wsfast_utf8_feed_by(
-                    text_kernels, &utf8, <const uint8_t*>source.buf, source.len, &measure
-                ) or fin and utf8.n_due:
-                    raise ValueError("text is not valid UTF-8")
-            frame = self.encode(first, <const uint8_t*>source.buf, source.len)
-        finally:
-            PyBuffer_Release(&source)
+        if is_str and not (is_text and utf8.n_due):
+            frame = self.encode_str(first, data)
+        else:
+            # A str is UTF-8 by itself, unless it begins inside a character: then it is as wrong as any bytes there.
+            PyObject_GetBuffer(PyUnicode_AsUTF8String(data) if is_str else data, &source, PyBUF_SIMPLE)
+            try:
+                if is_text and (
+                    not wsfast_utf8_feed_by(text_kernels, &utf8, <const uint8_t*>source.buf, source.len, &measure)
+                    or fin and utf8.n_due
+                ):
+                    raise ValueError("text is not valid UTF-8")  # 8.1, over the whole message
+                frame = self.encode(first, <const uint8_t*>source.buf, source.len)
+            finally:
+                PyBuffer_Release(&source)
         self.utf8 = utf8
         self.message_type = WSFAST_NO_MESSAGE if fin else message_type
         return frame
@@ -1009,30 +1010,49 @@ cdef class FrameEncoder:
             PyBuffer_Release(&source)
 
     cdef bytes encode_str(self, uint8_t first, object text):
-        cdef bytes encoded
+        cdef bytes encoded, frame
+        cdef Py_ssize_t size
+        cdef uint8_t* payload
+        cdef uint32_t masking_key = 0
         if PyUnicode_IS_COMPACT_ASCII(text):
             return self.encode(first, <const uint8_t*>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
-        # Not PyUnicode_AsUTF8AndSize: it would keep the bytes in the str, for as long as that lives.
-        encoded = PyUnicode_AsUTF8String(text)
-        return self.encode(first, <const uint8_t*>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
+        size = wsfast_utf8_size(text_kernels, text)
+        if size < 0:
+            # Not PyUnicode_AsUTF8AndSize: it would keep the bytes in the str, for as long as that lives.
+            encoded = PyUnicode_AsUTF8String(text)
+            return self.encode(first, <const uint8_t*>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
+        frame = self.new_frame(first, size, &payload, &masking_key)
+        wsfast_write_utf8(text_kernels, text, payload, size)
+        if self.masks:
+            wsfast_mask(payload, payload, size, masking_key)
+        return frame
 
     cdef bytes encode(self, uint8_t first, const uint8_t* payload, Py_ssize_t size):
         """The bytes of one frame: header, masking key, payload, in one object."""
+        cdef uint8_t* place
+        cdef uint32_t masking_key = 0
+        cdef bytes frame = self.new_frame(first, size, &place, &masking_key)
+        if self.masks:
+            wsfast_mask(place, payload, size, masking_key)
+        else:
+            memcpy(place, payload, size)
+        return frame
+
+    cdef inline bytes new_frame(
+        self, uint8_t first, Py_ssize_t size, uint8_t** payload, uint32_t* masking_key
+    ):
+        """A frame with its header, and the place for `size` bytes of payload in it."""
         cdef uint8_t key[4]
-        cdef const uint8_t* masking_key = NULL
         cdef Py_ssize_t header_size = wsfast_header_size(size, self.masks)
         cdef bytes frame
         cdef uint8_t* start
         if self.masks:
             self.draw_key(key)
-            masking_key = key
+            masking_key[0] = wsfast_load32(key)
         frame = PyBytes_FromStringAndSize(NULL, header_size + size)
         start = <uint8_t*>PyBytes_AS_STRING(frame)
-        wsfast_write_header(start, first, size, masking_key)
-        if self.masks:
-            wsfast_mask(start + header_size, payload, size, wsfast_load32(key))
-        else:
-            memcpy(start + header_size, payload, size)
+        wsfast_write_header(start, first, size, key if self.masks else NULL)
+        payload[0] = start + header_size
         return frame
 
     cdef int draw_key(self, uint8_t* key) except -1:
