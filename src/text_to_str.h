@@ -13,6 +13,9 @@
 
 #include "kernels/parts.h"
 
+/* Bytes of text up to which one pass is faster than two, of which the second skips ASCII. */
+enum { WSFAST_ONE_PASS_SIZE = 512 };
+
 /* As PyUnicode_DecodeUTF8, but NULL without an exception for what is not UTF-8. */
 static PyObject *wsfast_decode_by_cpython(const uint8_t *text, size_t size)
 {
@@ -101,6 +104,13 @@ static WSFAST_NOINLINE PyObject *wsfast_short_text_to_str(
 {
     wsfast_part part;
     uint8_t *const text = part.bytes + WSFAST_PART_LEAD;
+    wsfast_measure measure = {0, 0};
+    if (kernels != NULL && kernels->unmask_and_measure != NULL && size - 1 < WSFAST_ONE_PASS_SIZE) {
+        if (!kernels->unmask_and_measure(text, payload, size, masking_key, &measure))
+            return NULL;
+        *expects_ascii = measure.max_byte < 0x80;
+        return wsfast_transcode(kernels, payload, size, masking_key, &measure, text, 0, text, NULL);
+    }
     if (wsfast_mask_to_ascii(text, payload, size, masking_key)) {
         PyObject *const result = PyUnicode_New((Py_ssize_t)size, 0x7F);
         if (result != NULL)
@@ -113,7 +123,7 @@ static WSFAST_NOINLINE PyObject *wsfast_short_text_to_str(
         return wsfast_decode_by_cpython(text, size);
     wsfast_pad_part(&part, size);
     const size_t n_ascii = wsfast_find_non_ascii(text, size);
-    wsfast_measure measure = {n_ascii, 0};
+    measure.n_chars = n_ascii;
     if (!kernels->measure(text + n_ascii, size - n_ascii, &measure))
         return NULL;
     return wsfast_transcode(kernels, payload, size, masking_key, &measure, text, n_ascii, text + n_ascii, NULL);

@@ -77,7 +77,7 @@ static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint1
 
 const wsfast_text_kernels wsfast_text_avx2 = {
     "avx2", measure_avx2, shuffle_to_ucs1, to_ucs2_avx2, shuffle_to_ucs4,
-    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4};
+    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4, NULL};
 
 #else
 typedef int wsfast_nothing_here; /* a file must not be empty */

@@ -58,43 +58,87 @@ static inline TARGET void put(void *to, size_t room, __m512i vector, unsigned n)
 
 /* --- to units --- */
 
+/* What is wrong with the bytes of `input`, given those 1, 2 and 3 places before each: not 0 where something is. */
+static inline TARGET __m512i find_errors(__m512i input, __m512i before1, __m512i before2, __m512i before3)
+{
+    const __m512i nibble = _mm512_set1_epi8(0x0F);
+    const __m512i first_high = _mm512_and_si512(_mm512_srli_epi16(before1, 4), nibble);
+    const __m512i first_low = _mm512_and_si512(before1, nibble);
+    const __m512i second_high = _mm512_and_si512(_mm512_srli_epi16(input, 4), nibble);
+    const __m512i special = _mm512_ternarylogic_epi64(
+        _mm512_shuffle_epi8(repeated(wsfast_pair_errors[0]), first_high),
+        _mm512_shuffle_epi8(repeated(wsfast_pair_errors[1]), first_low),
+        _mm512_shuffle_epi8(repeated(wsfast_pair_errors[2]), second_high), 0x80);
+    const __m512i third = _mm512_subs_epu8(before2, _mm512_set1_epi8(0xE0 - 0x80));
+    const __m512i fourth = _mm512_subs_epu8(before3, _mm512_set1_epi8(0xF0 - 0x80));
+    const __m512i due = _mm512_and_si512(_mm512_or_si512(third, fourth), _mm512_set1_epi8((char)0x80));
+    return _mm512_xor_si512(due, special);
+}
+
+static inline TARGET unsigned count_continuations(__m512i input)
+{
+    /* Below 0xC0 as signed bytes: 0x80 to 0xBF. */
+    return POPCOUNT(_mm512_cmplt_epi8_mask(input, _mm512_set1_epi8((char)0xC0)));
+}
+
+static inline TARGET uint8_t kind_of(__m512i max)
+{
+    return _mm512_cmpge_epu8_mask(max, _mm512_set1_epi8((char)0xF0))   ? 0xF0
+           : _mm512_cmpge_epu8_mask(max, _mm512_set1_epi8((char)0xC4)) ? 0xC4
+           : _mm512_movepi8_mask(max)                                  ? 0x80
+                                                                       : 0;
+}
+
 static TARGET int measure(const uint8_t *text, size_t size, wsfast_measure *result)
 {
-    const __m512i first_high = repeated(wsfast_pair_errors[0]);
-    const __m512i first_low = repeated(wsfast_pair_errors[1]);
-    const __m512i second_high = repeated(wsfast_pair_errors[2]);
-    const __m512i nibble = _mm512_set1_epi8(0x0F);
     __m512i errors = _mm512_setzero_si512(), max = errors;
     size_t n_continuations = 0;
     /* The zeroes after the text make a character that is cut off there too short: so look 3 bytes beyond. */
     for (size_t pos = 0; pos < size + 3; pos += 64) {
         const __m512i input = _mm512_loadu_si512(text + pos);
-        const __m512i before1 = _mm512_loadu_si512(text + pos - 1);
-        const __m512i before2 = _mm512_loadu_si512(text + pos - 2);
-        const __m512i before3 = _mm512_loadu_si512(text + pos - 3);
-        const __m512i special = _mm512_ternarylogic_epi64(
-            _mm512_shuffle_epi8(first_high, _mm512_and_si512(_mm512_srli_epi16(before1, 4), nibble)),
-            _mm512_shuffle_epi8(first_low, _mm512_and_si512(before1, nibble)),
-            _mm512_shuffle_epi8(second_high, _mm512_and_si512(_mm512_srli_epi16(input, 4), nibble)), 0x80);
-        const __m512i third = _mm512_subs_epu8(before2, _mm512_set1_epi8(0xE0 - 0x80));
-        const __m512i fourth = _mm512_subs_epu8(before3, _mm512_set1_epi8(0xF0 - 0x80));
-        const __m512i due = _mm512_and_si512(_mm512_or_si512(third, fourth), _mm512_set1_epi8((char)0x80));
-        errors = _mm512_or_si512(errors, _mm512_xor_si512(due, special));
+        const __m512i found = find_errors(
+            input, _mm512_loadu_si512(text + pos - 1), _mm512_loadu_si512(text + pos - 2),
+            _mm512_loadu_si512(text + pos - 3));
+        errors = _mm512_or_si512(errors, found);
         max = _mm512_max_epu8(max, input);
-        /* Below 0xC0 as signed bytes: 0x80 to 0xBF. */
-        n_continuations += POPCOUNT(_mm512_cmplt_epi8_mask(input, _mm512_set1_epi8((char)0xC0)));
+        n_continuations += count_continuations(input);
     }
-    __m256i max2 = _mm256_max_epu8(_mm512_castsi512_si256(max), _mm512_extracti64x4_epi64(max, 1));
-    __m128i max1 = _mm_max_epu8(_mm256_castsi256_si128(max2), _mm256_extracti128_si256(max2, 1));
-    max1 = _mm_max_epu8(max1, _mm_srli_si128(max1, 8));
-    max1 = _mm_max_epu8(max1, _mm_srli_si128(max1, 4));
-    max1 = _mm_max_epu8(max1, _mm_srli_si128(max1, 2));
-    max1 = _mm_max_epu8(max1, _mm_srli_si128(max1, 1));
-    const uint8_t max0 = (uint8_t)_mm_cvtsi128_si32(max1);
-    if (max0 > result->max_byte)
-        result->max_byte = max0;
+    const uint8_t max_byte = kind_of(max);
+    if (max_byte > result->max_byte)
+        result->max_byte = max_byte;
     result->n_chars += size - n_continuations;
     return _mm512_test_epi8_mask(errors, errors) == 0;
+}
+
+/* The bytes n places before those of `input`, which follow those of `previous`. */
+#define BEFORE(input, previous, n) \
+    _mm512_alignr_epi8(input, _mm512_alignr_epi64(input, previous, 6), 16 - (n))
+
+static TARGET int unmask_and_measure(
+    uint8_t *text, const uint8_t *payload, size_t size, uint32_t masking_key, wsfast_measure *result)
+{
+    const __m512i key = _mm512_set1_epi32((int)masking_key);
+    __m512i errors = _mm512_setzero_si512(), max = errors, previous = errors;
+    size_t n_continuations = 0;
+    for (size_t pos = 0; pos < size; pos += 64) {
+        const size_t n = size - pos;
+        __m512i input = _mm512_xor_si512(get(payload + pos, n), key);
+        if (n < 64)
+            input = _mm512_maskz_mov_epi8(_bzhi_u64(~UINT64_C(0), (unsigned)n), input);
+        _mm512_storeu_si512(text + pos, input);
+        /* In registers: to load again what was just stored would wait until that is done. */
+        const __m512i found = find_errors(
+            input, BEFORE(input, previous, 1), BEFORE(input, previous, 2), BEFORE(input, previous, 3));
+        errors = _mm512_or_si512(errors, found);
+        max = _mm512_max_epu8(max, input);
+        n_continuations += count_continuations(input);
+        previous = input;
+    }
+    result->max_byte = kind_of(max);
+    result->n_chars = size - n_continuations;
+    /* Nothing may follow that a character cut off at the end would be too short for: 110xxxxx, 1110xxxx, 11110xxx. */
+    return _mm512_test_epi8_mask(errors, errors) == 0 && text[size - 1] < 0xC0 &&
+           (size < 2 || text[size - 2] < 0xE0) && (size < 3 || text[size - 3] < 0xF0);
 }
 
 static TARGET size_t to_ucs1(const uint8_t *text, size_t size, uint8_t *units, size_t room)
@@ -328,7 +372,7 @@ static TARGET void from_ucs4(const uint32_t *units, size_t n_units, uint8_t *tex
 
 const wsfast_text_kernels wsfast_text_avx512 = {
     "avx512", measure, to_ucs1, to_ucs2, to_ucs4,
-    ucs1_size, ucs2_size, ucs4_size, from_ucs1, from_ucs2, from_ucs4};
+    ucs1_size, ucs2_size, ucs4_size, from_ucs1, from_ucs2, from_ucs4, unmask_and_measure};
 
 #else
 typedef int wsfast_nothing_here; /* a file must not be empty */

@@ -37,6 +37,12 @@ extern uint8_t *source, *destination;
 size_t character(const uint8_t *data, size_t size);
 int plainly_valid(const uint8_t *data, size_t size);
 
+/* What `max_byte` of a measure tells: the bytes of a unit, 0 for ASCII. */
+static inline int kind_of(uint8_t max_byte)
+{
+    return max_byte < 0x80 ? 0 : max_byte <= 0xC3 ? 1 : max_byte < 0xF0 ? 2 : 4;
+}
+
 /* Every text kernel of one level: in check_text.c. */
 void check_text(const wsfast_text_kernels *kernels);
 
