@@ -29,7 +29,10 @@ static inline size_t wsfast_load_part(wsfast_part *part, const uint8_t *payload,
 {
     uint8_t *const text = part->bytes + WSFAST_PART_LEAD;
     size_t n_taken = size < WSFAST_PART_SIZE ? size : WSFAST_PART_SIZE;
-    wsfast_mask(text, payload, n_taken, masking_key);
+    if (masking_key == 0) /* there is nothing to unmask, and libc may have wider vectors */
+        memcpy(text, payload, n_taken);
+    else
+        wsfast_mask(text, payload, n_taken, masking_key);
     if (n_taken < size) {
         for (size_t back = 1; back <= 3; back++) {
             const uint8_t byte = text[n_taken - back];
