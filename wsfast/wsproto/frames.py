@@ -15,7 +15,7 @@ given, and its frames are objects of ours that would be taken apart again (bench
 from __future__ import annotations
 
 import struct
-from codecs import getincrementaldecoder
+from codecs import utf_8_decode
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +35,6 @@ from wsproto.frame_protocol import (
 from ..codec import IMPLEMENTATION, FrameEncoder, MessageDecoder, Role, apply_mask
 
 if TYPE_CHECKING:
-    from codecs import IncrementalDecoder
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from wsproto.extensions import Extension
@@ -352,11 +351,11 @@ def _through_extensions(
 class _Messages:
     """The message that data frames belong to, and its text, which is not cut inside a character."""
 
-    __slots__ = ("at_rest", "decoder", "ended", "feed", "header_size", "mask_bit", "opcode")
+    __slots__ = ("at_rest", "ended", "feed", "header_size", "mask_bit", "opcode", "rest")
 
     def __init__(self, role: Role, decodes_whole: bool) -> None:
         self.opcode: Opcode | None = None  # of the message that we are in
-        self.decoder: IncrementalDecoder | None = None  # of its text, from the second part on
+        self.rest = b""  # the start of a character, at the end of its text so far
         self.at_rest = True  # between two messages, and all that was received before is used
         self.ended = False  # by a Close frame or a fault
         # Gets whole messages only, and so is never inside one.
@@ -396,16 +395,14 @@ class _Messages:
         received: bytes | str = payload
         if opcode is _TEXT:
             try:
-                if self.decoder is None and message_finished:
-                    received = payload.decode()
-                else:
-                    if self.decoder is None:
-                        self.decoder = getincrementaldecoder("utf-8")()
-                    received = self.decoder.decode(payload, message_finished)
+                if self.rest:
+                    payload = self.rest + payload
+                received, n_decoded = utf_8_decode(payload, "strict", message_finished)
+                self.rest = payload[n_decoded:]
             except UnicodeDecodeError as error:  # 8.1
                 raise ParseFailed(str(error), CloseReason.INVALID_FRAME_PAYLOAD_DATA) from error
         if message_finished:
-            self.opcode = self.decoder = None
+            self.opcode = None
         return Frame(opcode, received, frame_finished, message_finished)
 
 

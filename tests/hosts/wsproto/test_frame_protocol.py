@@ -232,6 +232,16 @@ def test_frames_that_were_not_taken_are_there_the_next_time():
         assert list(proto.received_frames()) == []
 
 
+def test_a_chunk_that_looks_like_a_message_is_the_rest_of_one():
+    # The second chunk by itself would be an empty text with a masking key.
+    stream = b"\x82\x81\x80abcx"
+    assert compare(SERVER, [stream[:1], stream[1:]])[0][:2] == (Opcode.BINARY, bytes([0x80 ^ ord("x")]))
+    # And here it is one, inside a message that it must not interrupt (5.4).
+    compare(
+        SERVER, [frame(SERVER, 2, b"first", fin=False), frame(SERVER, 1, b"whole"), frame(SERVER, 0, b"last")]
+    )
+
+
 def test_a_buffer_may_change_after_it_was_given():
     proto = FrameProtocol(SERVER, [])
     chunk = bytearray(frame(SERVER, 1, b"hello"))
@@ -351,6 +361,20 @@ def test_extensions_are_asked_as_by_wsproto(client, name):
         chance = random.Random(seed)
         stream = random_stream(chance, client) + frame(client, 1, b"bits", rsv=chance.randrange(8))
         compare(client, random_chunks(chance, stream), extensions)
+
+
+def test_a_header_is_shown_once_in_whatever_pieces_it_comes():
+    stream = frame(SERVER, 1, b"x" * 300)
+    for cut in range(1, len(stream)):
+        (extension,) = extensions = [Recorder()]
+        proto = FrameProtocol(SERVER, extensions)
+        shown = []
+        extension.asked = lambda *call, shown=shown: shown.append(call)
+        for chunk in (stream[:cut], stream[cut:]):
+            proto.receive_bytes(chunk)
+            received(proto)
+        assert [call[0] for call in shown if call[0] != "payload"] == ["header", "complete"]
+        assert shown[0][-1] == 300
 
 
 def enabled_deflate(**kwargs):
