@@ -17,7 +17,7 @@ from wsproto.connection import ConnectionState, ConnectionType
 from . import connection, events, extensions, frame_protocol, handshake, typing, utilities
 from .connection import Connection
 from .frame_protocol import FrameProtocol
-from .handshake import H11Handshake
+from .opening import H11Handshake
 
 __all__ = [
     "Connection",

@@ -1,44 +1,6 @@
-"""``wsproto.handshake``, with a handshake that ends in our ``Connection``."""
+"""``wsproto.handshake``, with our ``H11Handshake`` and ``Connection``."""
 
-from __future__ import annotations
+from wsproto.handshake import *  # noqa: F403
 
-import wsproto.connection
-import wsproto.handshake
-from wsproto.connection import ConnectionType
-from wsproto.handshake import (
-    WEBSOCKET_UPGRADE,
-    WEBSOCKET_VERSION,
-    client_extensions_handshake,
-    server_extensions_handshake,
-)
-
-from .connection import Connection
-
-__all__ = [
-    "WEBSOCKET_UPGRADE",
-    "WEBSOCKET_VERSION",
-    "Connection",
-    "H11Handshake",
-    "client_extensions_handshake",
-    "server_extensions_handshake",
-]
-
-
-class H11Handshake(wsproto.handshake.H11Handshake):
-    """wsproto's opening handshake, by h11."""
-
-    _connection: wsproto.connection.Connection | None
-
-    @property
-    def connection(self) -> wsproto.connection.Connection | None:
-        """The connection, once the handshake has made one."""
-        made = self._connection
-        if made is None or isinstance(made, Connection):
-            return made
-        # The base class makes one of wsproto's, at the end of the handshake; ours takes its place before anybody has
-        # it. A client's starts with the bytes that came behind the handshake; a server's with none.
-        connection_type = ConnectionType.CLIENT if self.client else ConnectionType.SERVER
-        trailing_data = self._h11_connection.trailing_data[0] if self.client else b""
-        ours = Connection(connection_type, made._proto.extensions, trailing_data)
-        self._connection = ours
-        return ours
+from .connection import Connection as Connection
+from .opening import H11Handshake as H11Handshake
