@@ -41,6 +41,8 @@ WSFAST_OP v16 v_equal8(v16 a, v16 b) { return _mm_cmpeq_epi8(a, b); }
 WSFAST_OP v16 v_tops8(v16 v) { return _mm_cmpgt_epi8(_mm_setzero_si128(), v); }
 /* 10xxxxxx: as signed bytes, those below 0xC0. */
 WSFAST_OP v16 v_continuations(v16 v) { return _mm_cmpgt_epi8(_mm_set1_epi8((char)0xC0), v); }
+/* As signed bytes: of a negative one, 0x80 to 0xFF, true also for 0x00 to 0x7F. */
+WSFAST_OP v16 v_above8(v16 v, uint8_t byte) { return _mm_cmpgt_epi8(v, _mm_set1_epi8((char)byte)); }
 WSFAST_OP v16 v_high_nibbles(v16 v) { return _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(0x0F)); }
 /* The lanes of 8 bits whose top bit is set. */
 WSFAST_OP unsigned v_lanes8(v16 v) { return (unsigned)_mm_movemask_epi8(v); }
@@ -68,6 +70,8 @@ WSFAST_OP v16 v_equal32(v16 a, v16 b) { return _mm_cmpeq_epi32(a, b); }
 WSFAST_OP v16 v_at_least16(v16 a, v16 b) { return _mm_cmpeq_epi16(_mm_max_epu16(a, b), a); }
 /* Lanes of 32 bits, below 2 to the 31. */
 WSFAST_OP v16 v_at_least32(v16 a, uint32_t b) { return _mm_cmpgt_epi32(a, _mm_set1_epi32((int)b - 1)); }
+WSFAST_OP v16 v_zip_low8(v16 a, v16 b) { return _mm_unpacklo_epi8(a, b); }
+WSFAST_OP v16 v_zip_high8(v16 a, v16 b) { return _mm_unpackhi_epi8(a, b); }
 WSFAST_OP v16 v_zip_low16(v16 a, v16 b) { return _mm_unpacklo_epi16(a, b); }
 WSFAST_OP v16 v_zip_high16(v16 a, v16 b) { return _mm_unpackhi_epi16(a, b); }
 WSFAST_OP uint8_t v_highest8(v16 v)
@@ -138,6 +142,7 @@ WSFAST_OP v16 v_max8(v16 a, v16 b) { return vmaxq_u8(a, b); }
 WSFAST_OP v16 v_equal8(v16 a, v16 b) { return vceqq_u8(a, b); }
 WSFAST_OP v16 v_tops8(v16 v) { return vcltzq_s8(vreinterpretq_s8_u8(v)); }
 WSFAST_OP v16 v_continuations(v16 v) { return vcltq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8(-0x40)); }
+WSFAST_OP v16 v_above8(v16 v, uint8_t byte) { return vcgtq_s8(vreinterpretq_s8_u8(v), vdupq_n_s8((int8_t)byte)); }
 WSFAST_OP v16 v_high_nibbles(v16 v) { return vshrq_n_u8(v, 4); }
 WSFAST_OP unsigned v_lanes8(v16 v)
 {
@@ -170,6 +175,8 @@ WSFAST_OP v16 v_equal16(v16 a, v16 b) { return V_FROM16(vceqq_u16(V_AS16(a), V_A
 WSFAST_OP v16 v_equal32(v16 a, v16 b) { return V_FROM32(vceqq_u32(V_AS32(a), V_AS32(b))); }
 WSFAST_OP v16 v_at_least16(v16 a, v16 b) { return V_FROM16(vcgeq_u16(V_AS16(a), V_AS16(b))); }
 WSFAST_OP v16 v_at_least32(v16 a, uint32_t b) { return V_FROM32(vcgeq_u32(V_AS32(a), vdupq_n_u32(b))); }
+WSFAST_OP v16 v_zip_low8(v16 a, v16 b) { return vzip1q_u8(a, b); }
+WSFAST_OP v16 v_zip_high8(v16 a, v16 b) { return vzip2q_u8(a, b); }
 WSFAST_OP v16 v_zip_low16(v16 a, v16 b) { return V_FROM16(vzip1q_u16(V_AS16(a), V_AS16(b))); }
 WSFAST_OP v16 v_zip_high16(v16 a, v16 b) { return V_FROM16(vzip2q_u16(V_AS16(a), V_AS16(b))); }
 WSFAST_OP uint8_t v_highest8(v16 v) { return vmaxvq_u8(v); }

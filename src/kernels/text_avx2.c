@@ -40,39 +40,49 @@ static WSFAST_TARGET int measure_avx2(const uint8_t *text, size_t size, wsfast_m
     return _mm256_testz_si256(errors, errors);
 }
 
+/* As shuffle_to_ucs2(), which does the end. */
 static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint16_t *units, size_t room)
 {
     uint16_t *const start = units, *const end = units + room;
-    const __m256i low6 = _mm256_set1_epi16(0x3F);
-    for (size_t pos = 0; pos < size; pos += 16) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + pos));
-        unsigned keep = ~(unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(_mm_set1_epi8((char)0xC0), bytes)) & 0xFFFF;
-        if (size - pos < 16)
-            keep &= (1u << (size - pos)) - 1;
-        const __m256i b0 = _mm256_cvtepu8_epi16(bytes);
-        const __m256i b1 = _mm256_and_si256(
-            _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(text + pos + 1))), low6);
-        const __m256i b2 = _mm256_and_si256(
-            _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(text + pos + 2))), low6);
-        const __m256i two = _mm256_cmpgt_epi16(b0, _mm256_set1_epi16(0xBF));
-        const __m256i three = _mm256_cmpgt_epi16(b0, _mm256_set1_epi16(0xDF));
-        const __m256i pair = _mm256_or_si256(_mm256_slli_epi16(b0, 6), b1);
-        __m256i unit = _mm256_blendv_epi8(b0, _mm256_and_si256(pair, _mm256_set1_epi16(0x7FF)), two);
-        unit = _mm256_blendv_epi8(unit, _mm256_or_si256(_mm256_slli_epi16(pair, 6), b2), three);
-        const unsigned low = keep & 0xFF, n_low = v_n_lanes(low), n = v_n_lanes(keep);
-        const __m128i first = _mm_shuffle_epi8(
-            _mm256_castsi256_si128(unit), _mm_loadu_si128((const __m128i *)(const void *)wsfast_pack16[low]));
-        const __m128i second = _mm_shuffle_epi8(
-            _mm256_extracti128_si256(unit, 1), _mm_loadu_si128((const __m128i *)(const void *)wsfast_pack16[keep >> 8]));
-        uint16_t packed[24];
-        uint16_t *const to = end - units >= 16 ? units : packed;
-        _mm_storeu_si128((__m128i *)(void *)to, first);
-        _mm_storeu_si128((__m128i *)(void *)(to + n_low), second);
-        if (to == packed)
-            memcpy(units, packed, n * sizeof *packed);
-        units += n;
+    size_t pos = 0;
+    for (; size - pos >= 32; pos += 32) {
+        const __m256i byte0 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos));
+        if (!_mm256_movemask_epi8(byte0)) {
+            if (end - units < 32)
+                break;
+            _mm256_storeu_si256((__m256i *)(void *)units, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(byte0)));
+            _mm256_storeu_si256((__m256i *)(void *)(units + 16), _mm256_cvtepu8_epi16(_mm256_extracti128_si256(byte0, 1)));
+            units += 32;
+            continue;
+        }
+        const unsigned keep = ~(unsigned)_mm256_movemask_epi8(_mm256_cmpgt_epi8(_mm256_set1_epi8((char)0xC0), byte0));
+        const unsigned n1 = v_n_lanes(keep & 0xFF), n2 = v_n_lanes(keep & 0xFFFF), n3 = v_n_lanes(keep & 0xFFFFFF);
+        if (end - units < (ptrdiff_t)(n3 + 8))
+            break;
+        const __m256i byte1 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos + 1));
+        const __m256i byte2 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos + 2));
+        const __m256i not_ascii = _mm256_cmpgt_epi8(_mm256_setzero_si256(), byte0);
+        const __m256i three = _mm256_cmpgt_epi8(byte0, _mm256_set1_epi8((char)0xDF)); /* or ASCII */
+        const __m256i last = _mm256_blendv_epi8(byte1, byte2, three);
+        const __m256i last_but_one = _mm256_blendv_epi8(byte0, byte1, three);
+        const __m256i bottom = _mm256_or_si256(
+            _mm256_and_si256(_mm256_slli_epi16(last_but_one, 6), _mm256_set1_epi8((char)0xC0)),
+            _mm256_and_si256(last, _mm256_set1_epi8(0x3F)));
+        const __m256i top2 = _mm256_and_si256(_mm256_srli_epi16(byte0, 2), _mm256_set1_epi8(0x07));
+        const __m256i top3 = _mm256_or_si256(
+            _mm256_and_si256(_mm256_slli_epi16(byte0, 4), _mm256_set1_epi8((char)0xF0)),
+            _mm256_and_si256(_mm256_srli_epi16(byte1, 2), _mm256_set1_epi8(0x0F)));
+        const __m256i top = _mm256_and_si256(_mm256_blendv_epi8(top2, top3, three), not_ascii);
+        const __m256i unit = _mm256_blendv_epi8(byte0, bottom, byte0);
+        /* Lanes 0 to 7 and 16 to 23; 8 to 15 and 24 to 31. */
+        const __m256i even = _mm256_unpacklo_epi8(unit, top), odd = _mm256_unpackhi_epi8(unit, top);
+        v_store(units, v_shuffle(_mm256_castsi256_si128(even), v_load(wsfast_pack16[keep & 0xFF])));
+        v_store(units + n1, v_shuffle(_mm256_castsi256_si128(odd), v_load(wsfast_pack16[keep >> 8 & 0xFF])));
+        v_store(units + n2, v_shuffle(_mm256_extracti128_si256(even, 1), v_load(wsfast_pack16[keep >> 16 & 0xFF])));
+        v_store(units + n3, v_shuffle(_mm256_extracti128_si256(odd, 1), v_load(wsfast_pack16[keep >> 24])));
+        units += v_n_lanes(keep);
     }
-    return (size_t)(units - start);
+    return (size_t)(units - start) + shuffle_to_ucs2(text + pos, size - pos, units, (size_t)(end - units));
 }
 
 const wsfast_text_kernels wsfast_text_avx2 = {

@@ -64,7 +64,7 @@ WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *unit
         const v16 unit = v_select(bytes, second, v_tops8(bytes));
         const unsigned keep = shuffle_leads(bytes, size - pos), n = v_n_lanes(keep), n_low = v_n_lanes(keep & 0xFF);
         uint8_t packed[16];
-        uint8_t *const to = end - units >= 16 ? units : packed;
+        uint8_t *const to = end - units >= (ptrdiff_t)(n_low + 8) ? units : packed;
         v_store_half(to, v_shuffle(unit, v_load_half(wsfast_pack8[keep & 0xFF])));
         v_store_half(to + n_low, v_shuffle(v_high_half(unit), v_load_half(wsfast_pack8[keep >> 8])));
         if (to == packed)
@@ -74,15 +74,23 @@ WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *unit
     return (size_t)(units - start);
 }
 
-/* The 16-bit units that would begin in 8 lanes: of those bytes, and of the two behind each. */
-WSFAST_OP v16 shuffle_units16(v16 byte0, v16 byte1, v16 byte2)
+/* The units of 16 bits that would begin in 16 lanes, as two vectors: of those bytes, and of the two behind each.
+ *
+ *   110xxxxx 10yyyyyy             00000xxx xxyyyyyy
+ *   1110xxxx 10yyyyyy 10zzzzzz    xxxxyyyy yyzzzzzz
+ */
+WSFAST_OP void shuffle_units16(v16 byte0, v16 byte1, v16 byte2, v16 *low, v16 *high)
 {
-    const v16 low6 = v_all16(0x3F);
-    /* 110xxxxx 10yyyyyy: xxxxxyyyyyy; 1110xxxx 10yyyyyy 10zzzzzz: xxxxyyyyyyzzzzzz */
-    const v16 pair = v_or(v_shift_left16(byte0, 6), v_and(byte1, low6));
-    const v16 triple = v_or(v_shift_left16(pair, 6), v_and(byte2, low6));
-    const v16 unit = v_select(byte0, v_and(pair, v_all16(0x7FF)), v_at_least16(byte0, v_all16(0xC0)));
-    return v_select(unit, triple, v_at_least16(byte0, v_all16(0xE0)));
+    const v16 not_ascii = v_tops8(byte0), three = v_above8(byte0, 0xDF); /* or ASCII */
+    const v16 last = v_select(byte1, byte2, three), last_but_one = v_select(byte0, byte1, three);
+    const v16 bottom = v_or(v_and(v_shift_left16(last_but_one, 6), v_all8(0xC0)), v_and(last, v_all8(0x3F)));
+    const v16 top2 = v_and(v_shift_right16(byte0, 2), v_all8(0x07));
+    const v16 top3 = v_or(
+        v_and(v_shift_left16(byte0, 4), v_all8(0xF0)), v_and(v_shift_right16(byte1, 2), v_all8(0x0F)));
+    const v16 top = v_and(v_select(top2, top3, three), not_ascii);
+    const v16 unit = v_select(byte0, bottom, not_ascii);
+    *low = v_zip_low8(unit, top);
+    *high = v_zip_high8(unit, top);
 }
 
 WSFAST_OP size_t shuffle_to_ucs2(const uint8_t *text, size_t size, uint16_t *units, size_t room)
@@ -96,11 +104,11 @@ WSFAST_OP size_t shuffle_to_ucs2(const uint8_t *text, size_t size, uint16_t *uni
             units += 16;
             continue;
         }
-        const v16 low = shuffle_units16(v_widen_low(bytes), v_widen_low(next1), v_widen_low(next2));
-        const v16 high = shuffle_units16(v_widen_high(bytes), v_widen_high(next1), v_widen_high(next2));
+        v16 low, high;
+        shuffle_units16(bytes, next1, next2, &low, &high);
         const unsigned keep = shuffle_leads(bytes, size - pos), n = v_n_lanes(keep), n_low = v_n_lanes(keep & 0xFF);
         uint16_t packed[16];
-        uint16_t *const to = end - units >= 16 ? units : packed;
+        uint16_t *const to = end - units >= (ptrdiff_t)(n_low + 8) ? units : packed;
         v_store(to, v_shuffle(low, v_load(wsfast_pack16[keep & 0xFF])));
         v_store(to + n_low, v_shuffle(high, v_load(wsfast_pack16[keep >> 8])));
         if (to == packed)
@@ -147,8 +155,7 @@ WSFAST_OP size_t shuffle_to_ucs4(const uint8_t *text, size_t size, uint32_t *uni
             const unsigned keep = shuffle_leads(bytes, 16);
             n = v_n_lanes(keep);
             n_low = v_n_lanes(keep & 0xFF);
-            low = shuffle_units16(low, v_widen_low(next1), v_widen_low(next2));
-            high = shuffle_units16(high, v_widen_high(next1), v_widen_high(next2));
+            shuffle_units16(bytes, next1, next2, &low, &high);
             low = v_shuffle(low, v_load(wsfast_pack16[keep & 0xFF]));
             high = v_shuffle(high, v_load(wsfast_pack16[keep >> 8]));
         }
