@@ -490,6 +490,8 @@ async def test_basic_authentication_from_the_uri() -> None:
         ({"subprotocols": ["a", "a"]}, ValueError),
         ({"compression": "gzip"}, ValueError),
         ({"max_queue": 0}, ValueError),
+        ({"max_size": -1}, ValueError),
+        ({"text": "utf-8"}, ValueError),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

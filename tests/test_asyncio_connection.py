@@ -22,15 +22,18 @@ from asyncio_helpers import (
     both_roles,
     close,
     close_payload,
+    in_loop,
     take_all,
     text,
     turns,
+    uri_of,
     wire,
     without_io,
 )
 from helpers import BINARY, CLOSE, CONTINUATION, PING, TEXT
 
 import wsfast
+from wsfast.asyncio.connection import Connection
 from wsfast.events import Close, Failure, Role
 from wsfast.exceptions import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK
 
@@ -57,6 +60,30 @@ async def test_decode_gives_the_type_that_is_asked_for(connection_codec: ModuleT
     assert await wired.connection.recv(decode=False) == b"\xc3\xa9"
     assert await wired.connection.recv(decode=True) == "é"
     assert await wired.connection.recv(decode=False) == b"\xc3\xa9"
+
+
+@in_loop
+async def test_text_as_bytes(connection_codec: ModuleType) -> None:
+    """5.6 and 8.1: both sides receive text as the bytes of its UTF-8, checked; ``decode=True`` is still there."""
+
+    async def handler(connection: Connection) -> None:
+        async for message in connection:
+            assert type(message) is bytes
+            await connection.send(message, text=True)
+
+    async with (
+        wsfast.serve(handler, "127.0.0.1", 0, text="bytes") as server,
+        wsfast.connect(uri_of(server), text="bytes") as connection,
+    ):
+        await connection.send("한글")
+        assert await connection.recv() == "한글".encode()
+        await connection.send("한글")
+        assert await connection.recv(decode=True) == "한글"
+        connection.transport.write(bytes((0x81, 0x81, 0, 0, 0, 0, 0xFF)))
+        with pytest.raises(ConnectionClosedError) as closed:
+            await connection.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1007
 
 
 @without_io

@@ -487,6 +487,8 @@ async def test_server_header_by_default() -> None:
         ({"origins": "https://example.com"}, TypeError),
         ({"compression": "gzip"}, ValueError),
         ({"max_queue": 0}, ValueError),
+        ({"max_size": -1}, ValueError),
+        ({"text": "utf-8"}, ValueError),
         ({"subprotocols": ["no token"]}, ValueError),
         ({"server_header": "a\r\nb"}, ValueError),
     ],

@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .codec import Close, CloseCode, Event, Failure, FrameEncoder, MessageDecoder, Ping, Role
 from .deflate import Agreement, DeflatingEncoder, Inflater
@@ -58,8 +58,8 @@ class Connection:
     """A WebSocket connection without I/O.
 
     ``role`` is ours. With a ``handshake`` (of ``wsfast.handshake``) the connection starts CONNECTING and passes
-    bytes to it, until ``open()`` is called; without, it starts OPEN, for a host that has done the handshake. Limits are
-    those of ``MessageDecoder``; ``random_bytes`` is that of ``FrameEncoder``.
+    bytes to it, until ``open()`` is called; without, it starts OPEN, for a host that has done the handshake. Limits and
+    ``text`` are those of ``MessageDecoder``; ``random_bytes`` is that of ``FrameEncoder``.
 
     ``compression`` is what ``deflate.accept`` or ``deflate.confirm`` returned, for a host that has done the handshake;
     with ``handshake`` it is what that negotiates.
@@ -77,6 +77,7 @@ class Connection:
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        text: Literal["str", "bytes"] = "str",
         random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
         if handshake is not None and compression is not None:
@@ -89,6 +90,7 @@ class Connection:
             max_message_size=max_message_size,
             max_frame_size=max_frame_size,
             max_fragments=max_fragments,
+            text=text,
         )
         self.encoder: FrameEncoder | DeflatingEncoder = FrameEncoder(role, random_bytes=random_bytes)
         self.compression: Agreement | None = None

@@ -15,7 +15,7 @@ import ssl as ssl_module
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..codec import Role
 from ..connection import Connection as Protocol
@@ -123,7 +123,8 @@ class connect:
       1011; None switches either off. ``close_timeout``: seconds the peer has to close.
     - ``max_size``: bytes of a message, or ``(message, frame)``; None is no limit. ``max_queue``: messages that may
       wait before reading pauses, or ``(high, low)``. ``write_limit``: bytes that may wait before ``send`` does, or
-      ``(high, low)``.
+      ``(high, low)``. ``text="bytes"`` receives text as the ``bytes`` of its UTF-8, checked, for parsers that take
+      those; it then looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
     - Others go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
 
@@ -148,6 +149,7 @@ class connect:
         reconnect_delays: Callable[[], Iterable[float]] = backoff,
         max_size: int | tuple[int | None, int | None] | None = 2**20,
         max_queue: int | tuple[int | None, int | None] | None = 16,
+        text: Literal["str", "bytes"] = "str",
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
         create_connection: type[ClientConnection] | None = None,
@@ -158,6 +160,13 @@ class connect:
         if self._compression is not None:
             offer(self._compression)
         queue_limits(max_queue)
+        max_message_size, max_frame_size = size_limits(max_size)
+        self._protocol_options: dict[str, Any] = {
+            "max_message_size": max_message_size,
+            "max_frame_size": max_frame_size,
+            "text": text,
+        }
+        Protocol(Role.CLIENT, **self._protocol_options)
         self.uri = uri
         self._origin = origin
         self._subprotocols = subprotocols
@@ -166,7 +175,6 @@ class connect:
         self._process_exception = process_exception
         self._reconnect_delays = reconnect_delays
         self._open_timeout = open_timeout
-        self._max_size = max_size
         self._logger: Logger = logger or logging.getLogger("wsfast.client")
         self._connection_class = create_connection or ClientConnection
         self._connection_options: dict[str, Any] = {
@@ -280,15 +288,9 @@ class connect:
             additional_headers=headers,
             user_agent_header=self._user_agent_header,
         )
-        max_message_size, max_frame_size = size_limits(self._max_size)
 
         def factory() -> ClientConnection:
-            protocol = Protocol(
-                Role.CLIENT,
-                handshake=handshake,
-                max_message_size=max_message_size,
-                max_frame_size=max_frame_size,
-            )
+            protocol = Protocol(Role.CLIENT, handshake=handshake, **self._protocol_options)
             return self._connection_class(protocol, **self._connection_options)
 
         connection = await self._open_tcp(factory, uri)

@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
     async def recv(self, decode: bool | None = None) -> Data: ...
 
     async def recv(self, decode: bool | None = None) -> Data:
-        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+        """Receive the next message: ``str`` for text (``bytes`` with ``text="bytes"``), ``bytes`` for binary.
 
         ``decode=True`` returns a ``str`` and ``decode=False`` ``bytes`` whatever the message's type is.
         Cancelling loses nothing: the message stays for the next call. Raises ``ConnectionClosed`` when no message

@@ -14,7 +14,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, Role
 from ..connection import Connection as Protocol
@@ -314,6 +314,7 @@ def serve(
     close_timeout: float | None = 10,
     max_size: int | tuple[int | None, int | None] | None = 2**20,
     max_queue: int | tuple[int | None, int | None] | None = 16,
+    text: Literal["str", "bytes"] = "str",
     write_limit: int | tuple[int, int | None] = 2**15,
     logger: Logger | None = None,
     create_connection: type[ServerConnection] | None = None,
@@ -331,11 +332,16 @@ def serve(
       HTTP; ``process_response(connection, request, response)`` may return another one. Both may be coroutines.
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
-    - The limits, timeouts, ``logger`` and ``create_connection`` are those of ``connect``.
+    - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
     - Others go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
     """
     logger = logger or logging.getLogger("wsfast.server")
     max_message_size, max_frame_size = size_limits(max_size)
+    protocol_options: dict[str, Any] = {
+        "max_message_size": max_message_size,
+        "max_frame_size": max_frame_size,
+        "text": text,
+    }
     connection_class = create_connection or ServerConnection
     # What is wrong with these is heard now, and not from each connection.
     deflate = settings(compression)
@@ -343,6 +349,7 @@ def serve(
         origins=origins, subprotocols=subprotocols, compression=deflate, server_header=server_header
     )
     queue_limits(max_queue)
+    Protocol(Role.SERVER, **protocol_options)
 
     def new_connection(server: Server) -> ServerConnection:
         def select(offers: Sequence[str]) -> str | None:
@@ -358,8 +365,7 @@ def serve(
                 compression=deflate,
                 server_header=server_header,
             ),
-            max_message_size=max_message_size,
-            max_frame_size=max_frame_size,
+            **protocol_options,
         )
         connection = connection_class(
             protocol,
