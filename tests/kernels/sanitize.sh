@@ -34,4 +34,5 @@ print("sanitized:", native.KERNEL)' "$work/site"
 # 5: no test was found.
 "$python" -P -m pytest -q -p no:cacheprovider \
     test_5_*.py test_8_1_*.py test_10_*.py test_agreement.py test_buffers.py test_encoder.py test_frame_decoder.py \
-    test_kernel_levels.py test_text_as_bytes.py test_threads.py
+    test_7692_messages.py test_7692_limits.py test_kernel_levels.py test_receiving_in_place.py test_text_as_bytes.py \
+    test_threads.py
