@@ -3,6 +3,7 @@
 Theirs and ours take turns (``race.py``), with the codec in use (``WSFAST_PURE=1``: the fallback), and each result is
 checked first. "receive" and "send" are all that the package does for one message, without I/O; the rest are the
 replaced functions by themselves. To be run by a Python that has some of the packages; those missing are left out.
+wsaccel, which some of them look for, is hidden from them unless ``--with-wsaccel``.
 aiohttp is here because it is not among the patches: see docs/drop-in.md.
 """
 
@@ -304,8 +305,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the patches that replace masks and validators.")
     parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="for each row (default: 1)")
     parser.add_argument("--only", default=",".join(FINDERS), metavar="NAME,...", help="of %(default)s")
+    parser.add_argument(
+        "--with-wsaccel", action="store_true", help="let them find wsaccel, if it is installed"
+    )
     add_options(parser)
     options = parser.parse_args()
+    if not options.with_wsaccel:
+        sys.modules.update({"wsaccel": None, "wsaccel.utf8validator": None, "wsaccel.xormask": None})  # type: ignore[dict-item]
     wanted = [name for name in options.only.split(",") if installed_version(name)]
     versions = [f"{name} {installed_version(name)}" for name in wanted]
     machine = [*describe_machine(), f"codec in use: {codec.IMPLEMENTATION}", ", ".join(versions)]
