@@ -67,6 +67,7 @@ HOSTS: Final = (
         patch=True,
         needs_native=True,
     ),
+    Host("sanic", "sanic", "25.12", "25.12", "wsfast.patch.websockets()", needs_native=True),
     Host("wsproto", "wsproto", "1.3", "1.3", _WSPROTO, patch=True),
     Host("hypercorn", "hypercorn", "0.18", "0.18", _WSPROTO),
     Host("httpx_ws", "httpx-ws", "0.9", "0.9", _WSPROTO),
