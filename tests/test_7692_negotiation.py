@@ -220,6 +220,7 @@ OFFERED = [
     ({"client_max_window_bits": 15}, "; client_max_window_bits=15"),
     ({"client_max_window_bits": 9}, "; client_max_window_bits=9"),
     ({"server_max_window_bits": 8}, "; server_max_window_bits=8; client_max_window_bits"),
+    ({"server_max_window_bits": 15}, "; client_max_window_bits"),  # no limit: aiohttp would not answer it
     (
         {"server_no_context_takeover": True, "client_no_context_takeover": True},
         "; server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
@@ -244,6 +245,8 @@ CONFIRMED = [
     ({"client_max_window_bits": 15}, "; client_max_window_bits=10", (False, False, 15, 10)),
     ({"server_max_window_bits": 11}, "; server_max_window_bits=11", (False, False, 11, 12)),
     ({"server_max_window_bits": 11}, "; server_max_window_bits=8", (False, False, 8, 12)),
+    ({"server_max_window_bits": 15}, "", (False, False, 15, 12)),
+    ({"server_max_window_bits": 15}, "; server_max_window_bits=9", (False, False, 9, 12)),
     # 7.1.1.2: a client that says it does not take its context over does not, whatever the response says.
     ({"client_no_context_takeover": True}, "", (False, True, 15, 12)),
     ({"server_no_context_takeover": True}, "; server_no_context_takeover", (True, False, 15, 12)),

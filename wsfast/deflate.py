@@ -250,7 +250,8 @@ def offer(compression: Deflate | Literal["deflate"]) -> str:
     return _header(
         config.server_no_context_takeover,
         config.client_no_context_takeover,
-        config.server_max_window_bits,
+        # 7.1.2.1: 15 is no limit, which some servers have no answer to.
+        None if config.server_max_window_bits == _MAX_WINDOW_BITS else config.server_max_window_bits,
         # 7.1.2.2: without a value it invites the server to limit us.
         "" if config.client_max_window_bits is None else config.client_max_window_bits,
     )
@@ -335,7 +336,7 @@ def _confirm(answered: _Parameters, config: Deflate, response: str) -> Agreement
     if config.server_no_context_takeover and not answered.server_no_context_takeover:
         raise ValueError("server_no_context_takeover is missing")
     limit = config.server_max_window_bits
-    if limit is not None:
+    if limit is not None and limit < _MAX_WINDOW_BITS:
         if answered.server_max_window_bits is None:
             raise ValueError("server_max_window_bits is missing")
         if answered.server_max_window_bits > limit:
