@@ -18,6 +18,7 @@ import trustme
 from browsers import Chromium, Demo, page_server, running_demo
 
 from wsfast.asyncio.server import ServerConnection
+from wsfast.deflate import Deflate
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -422,3 +423,44 @@ async def test_wss(chromium: Chromium, connection_codec: ModuleType) -> None:
     assert seen["messages"] == ["안녕", "🚀" * 262_144]
     assert seen["states"] == [0, 1, 1, 1, 2, 3]
     assert (seen["code"], seen["reason"], seen["clean"]) == (4999, LONGEST, True)
+
+
+# Compression (RFC 7692)
+
+
+@pytest.mark.parametrize(
+    ("settings", "extensions"),
+    [
+        ("deflate", "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"),
+        (
+            Deflate(
+                server_no_context_takeover=True, client_no_context_takeover=True, client_max_window_bits=9
+            ),
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+            "server_max_window_bits=12; client_max_window_bits=9",
+        ),
+    ],
+    ids=["default", "small"],
+)
+@in_browser
+async def test_compressed_messages(
+    chromium: Chromium, connection_codec: ModuleType, settings: Any, extensions: str
+) -> None:
+    """RFC 7692 7: Chromium offers ``client_max_window_bits``, compresses all it sends, and checks our response."""
+
+    async def echo(connection: ServerConnection) -> None:
+        assert connection.compression is not None
+        assert connection.compression.response == extensions
+        async for message in connection:
+            await connection.send(message, compress=True)
+
+    page = await chromium.shared_page()
+    texts = ["", "안녕하세요 👋", "안녕하세요 👋" * 20_000, "안녕하세요 👋"]
+    octets = list(range(256)) * 50
+    async with page_server(echo, compression=settings) as port:
+        steps: list[dict[str, Any]] = [{"text": text, "wait": True} for text in texts]
+        steps += [{"bytes": octets, "wait": True}, {"close": [1000, "done"]}]
+        seen = await watch(page, f"ws://127.0.0.1:{port}/ws", *steps)
+    assert seen["extensions"] == extensions
+    assert seen["messages"] == [*texts, octets]
+    assert (seen["code"], seen["reason"], seen["clean"]) == (1000, "done", True)
