@@ -406,6 +406,20 @@ def test_connect_sends_what_it_is_told_in_the_handshake() -> None:
     assert "(subprotocol v11.stomp)" in err
 
 
+def test_compression_is_negotiated_when_both_ends_are_told() -> None:
+    """RFC 7692 5.1."""
+    line = "a line that is long enough to be worth it " * 10
+    with running("echo", "--port", "0", "--compression") as server:
+        with websockets.sync.client.connect(server.url, proxy=None) as ws:
+            assert ws.protocol.extensions
+            ws.send(line)
+            assert ws.recv() == line
+        out, err = run("connect", "--compression", server.url, stdin=f"{line}\n".encode())
+        assert (out, "(compressed)" in err) == (f"{line}\n", True)
+        out, err = run("connect", server.url, stdin=f"{line}\n".encode())
+        assert (out, "(compressed)" in err) == (f"{line}\n", False)
+
+
 def test_connect_does_not_show_a_password() -> None:
     _, err = run("connect", f"ws://user:secret@127.0.0.1:{unused_port()}/", code=1)
     assert "secret" not in err

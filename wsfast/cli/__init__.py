@@ -177,6 +177,9 @@ def _add_connect(commands: _Commands[argparse.ArgumentParser]) -> None:
         help="when piped input has ended, stay until nothing was received for so long; 'inf': until the "
         "server closes (default: until as many messages came as were sent, or 2 quiet seconds)",
     )
+    command.add_argument(
+        "--compression", action="store_true", help="offer to compress messages (permessage-deflate, RFC 7692)"
+    )
     _add_max_size(command)
 
 
@@ -190,6 +193,11 @@ def _add_echo(commands: _Commands[argparse.ArgumentParser]) -> None:
         "example: wsfast echo --port 0",
     )
     _add_listening(command, port=9001)
+    command.add_argument(
+        "--compression",
+        action="store_true",
+        help="compress messages for clients that offer it (permessage-deflate, RFC 7692)",
+    )
     _add_max_size(command)
     _add_verbose(command)
 

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _converse(arguments: argparse.Namespace, uri: WebSocketURI, console: Console) -> int:
     connection = await _connect(arguments, uri)
-    console.opened(f"connected to {_shown(uri)}{_subprotocol_note(connection.subprotocol)}")
+    console.opened(f"connected to {_shown(uri)}{_handshake_note(connection)}")
     connection.report_pings(lambda payload: console.status(_ping_note(payload)))
     conversation = Conversation(connection, console, arguments.binary, arguments.wait)
     receiving = asyncio.create_task(conversation.receive())
@@ -94,6 +94,7 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
             origin=arguments.origin,
             subprotocols=arguments.subprotocol or None,
             additional_headers=arguments.header,
+            compression="deflate" if arguments.compression else None,
             max_size=arguments.max_size,
             close_timeout=CLOSE_TIMEOUT,
             create_connection=_ReportingConnection,
@@ -223,8 +224,10 @@ def _shown(uri: WebSocketURI) -> str:
     return f"{'wss' if uri.secure else 'ws'}://{uri.host_header}{uri.resource_name}"
 
 
-def _subprotocol_note(subprotocol: str | None) -> str:
-    return f" (subprotocol {subprotocol})" if subprotocol else ""
+def _handshake_note(connection: ClientConnection) -> str:
+    notes = [] if connection.subprotocol is None else [f"subprotocol {connection.subprotocol}"]
+    notes += [] if connection.compression is None else ["compressed"]
+    return f" ({', '.join(notes)})" if notes else ""
 
 
 def _ping_note(payload: bytes) -> str:

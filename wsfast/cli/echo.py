@@ -19,6 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
                 echo,
                 arguments.host,
                 arguments.port,
+                compression="deflate" if arguments.compression else None,
                 max_size=arguments.max_size,
                 ping_interval=None,  # Only what was sent comes back.
                 close_timeout=CLOSE_TIMEOUT,
