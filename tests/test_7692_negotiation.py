@@ -473,10 +473,13 @@ def test_a_connection_that_agreed_on_nothing_compresses_nothing() -> None:
 def test_a_host_gives_its_connection_an_agreement() -> None:
     """For those that do the handshake themselves."""
     agreement = accept([PMD], "deflate")
-    connection = Connection(Role.SERVER, compression=agreement, max_message_size=100, max_fragments=7)
+    connection = Connection(
+        Role.SERVER, compression=agreement, max_message_size=100, max_fragments=7, text="bytes"
+    )
     assert connection.compression is agreement
     assert connection.decoder.max_message_size == 100
     assert connection.decoder.max_fragments == 7
+    assert connection.decoder.text == "bytes"
     connection.send("m" * 1000)
     assert connection.data_to_send()[0] == 0xC1
 
