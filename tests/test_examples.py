@@ -88,8 +88,18 @@ def test_codec_with_a_fault() -> None:
     assert close == frame(CLOSE, b"\x03\xeaframe from a client is not masked")
 
 
+@in_loop
+async def test_compression() -> None:
+    """The calls are right; nothing is served before it is awaited."""
+
+    async def handler(ws: Any) -> None:
+        raise AssertionError("nobody connects")
+
+    exec(compile(block_with('compression="deflate"'), "README.md", "exec"), {"handler": handler})
+
+
 def test_all_python_blocks_are_run_here() -> None:
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 def wsfast_commands() -> Iterator[list[str]]:
