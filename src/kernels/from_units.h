@@ -132,32 +132,6 @@ WSFAST_OP size_t shuffle_ucs4_size(const uint32_t *units, size_t n_units)
 
 /* --- the bytes --- */
 
-/* The bytes of 8 units: `n_low` from the first vector, and the rest of `n` from the second; behind them zeroes. */
-typedef struct {
-    v16 low, high;
-    unsigned n_low, n;
-} shuffle_bytes;
-
-/* Write the first `n` of them, 4 at the least, and not one more. */
-WSFAST_OP void shuffle_put(uint8_t *to, shuffle_bytes bytes, size_t n)
-{
-    /* The last 16, and the first ones. */
-    const size_t n_high = n > bytes.n_low ? n - bytes.n_low : 0;
-    const v16 last = v_or(
-        v_shuffle(bytes.low, v_load(wsfast_window + n)), v_shuffle(bytes.high, v_load(wsfast_window + n_high)));
-    const v16 first = v_or(bytes.low, v_shuffle(bytes.high, v_load(wsfast_window + 16 - bytes.n_low)));
-    if (n >= 16) {
-        v_store(to, first);
-        v_store(to + n - 16, last);
-    } else if (n >= 8) {
-        v_store_half(to, first);
-        v_store_half(to + n - 8, v_high_half(last));
-    } else {
-        wsfast_store32(to, v_word(first, 0));
-        wsfast_store32(to + n - 4, v_word(last, 3));
-    }
-}
-
 /* Up to 3 units, one at a time. */
 static inline uint8_t *wsfast_write_character(uint32_t unit, uint8_t *to)
 {

@@ -32,6 +32,8 @@ WSFAST_OP int v_any(v16 v) { return !_mm_testz_si128(v, v); }
 /* Bytes of `table` by their numbers: 0 to 15, or 0x80, which gives 0. */
 WSFAST_OP v16 v_shuffle(v16 table, v16 numbers) { return _mm_shuffle_epi8(table, numbers); }
 WSFAST_OP v16 v_high_half(v16 v) { return _mm_srli_si128(v, 8); }
+/* The bytes `n` places before those of `v`, which follow those of `previous`. */
+#define v_before(v, previous, n) _mm_alignr_epi8(v, previous, 16 - (n))
 WSFAST_OP v16 v_add8(v16 a, v16 b) { return _mm_add_epi8(a, b); }
 WSFAST_OP v16 v_sub8(v16 a, v16 b) { return _mm_sub_epi8(a, b); }
 WSFAST_OP v16 v_sub_to_zero8(v16 a, v16 b) { return _mm_subs_epu8(a, b); }
@@ -135,6 +137,7 @@ WSFAST_OP v16 v_select(v16 a, v16 b, v16 mask) { return vbslq_u8(mask, b, a); }
 WSFAST_OP int v_any(v16 v) { return vmaxvq_u32(V_AS32(v)) != 0; }
 WSFAST_OP v16 v_shuffle(v16 table, v16 numbers) { return vqtbl1q_u8(table, numbers); }
 WSFAST_OP v16 v_high_half(v16 v) { return vextq_u8(v, vdupq_n_u8(0), 8); }
+#define v_before(v, previous, n) vextq_u8(previous, v, 16 - (n))
 WSFAST_OP v16 v_add8(v16 a, v16 b) { return vaddq_u8(a, b); }
 WSFAST_OP v16 v_sub8(v16 a, v16 b) { return vsubq_u8(a, b); }
 WSFAST_OP v16 v_sub_to_zero8(v16 a, v16 b) { return vqsubq_u8(a, b); }
@@ -189,5 +192,34 @@ WSFAST_OP unsigned v_n_lanes(unsigned lanes)
 }
 
 #endif
+
+/* Bytes that were squeezed together in two vectors: `n_low` in the first, the rest of `n` in the second; zeroes behind. */
+typedef struct {
+    v16 low, high;
+    unsigned n_low, n;
+} shuffle_bytes;
+
+/* Write the first `n` of them, and not one more. */
+WSFAST_OP void shuffle_put(uint8_t *to, shuffle_bytes bytes, size_t n)
+{
+    /* The last 16, and the first ones. */
+    const size_t n_high = n > bytes.n_low ? n - bytes.n_low : 0;
+    const v16 last = v_or(
+        v_shuffle(bytes.low, v_load(wsfast_window + n)), v_shuffle(bytes.high, v_load(wsfast_window + n_high)));
+    const v16 first = v_or(bytes.low, v_shuffle(bytes.high, v_load(wsfast_window + 16 - bytes.n_low)));
+    if (n >= 16) {
+        v_store(to, first);
+        v_store(to + n - 16, last);
+    } else if (n >= 8) {
+        v_store_half(to, first);
+        v_store_half(to + n - 8, v_high_half(last));
+    } else if (n >= 4) {
+        wsfast_store32(to, v_word(first, 0));
+        wsfast_store32(to + n - 4, v_word(last, 3));
+    } else {
+        for (uint32_t word = v_word(first, 0); n; n--, word >>= 8)
+            *to++ = (uint8_t)word;
+    }
+}
 
 #endif

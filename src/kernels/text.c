@@ -6,12 +6,13 @@
 #include <intrin.h>
 #endif
 
-uint8_t wsfast_pack8[256][8], wsfast_pack16[256][16];
+uint8_t wsfast_pack8[256][16], wsfast_pack16[256][16];
 uint8_t wsfast_pack_two[256][16], wsfast_pack_three[256][17], wsfast_pack_four[256][17];
 
 #define NONE_8 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80
 const uint8_t wsfast_window[48] = {
     NONE_8, NONE_8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, NONE_8, NONE_8};
+const uint8_t wsfast_first_bytes[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 
 #if WSFAST_X86 || WSFAST_NEON
 
@@ -31,6 +32,8 @@ static void fill_tables(void)
 {
     for (unsigned set = 0; set < 256; set++) {
         unsigned n = 0, two[8], three[4], four[4];
+        memset(wsfast_pack8[set], 0x80, 16);
+        memset(wsfast_pack16[set], 0x80, 16);
         for (uint8_t lane = 0; lane < 8; lane++) {
             two[lane] = 1 + (set >> lane & 1);
             if (set >> lane & 1) {

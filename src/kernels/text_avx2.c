@@ -7,37 +7,88 @@
 #include "from_units.h"
 #include "to_units.h"
 
+static inline WSFAST_TARGET __m256i load(const uint8_t *from)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)from);
+}
+
+static inline WSFAST_TARGET __m256i repeated(const uint8_t *table)
+{
+    return _mm256_broadcastsi128_si256(v_load(table));
+}
+
+/* As shuffle_find_errors(). */
+static inline WSFAST_TARGET __m256i find_errors(__m256i input, __m256i before1, __m256i before2, __m256i before3)
+{
+    const __m256i nibble = _mm256_set1_epi8(0x0F);
+    const __m256i first_high = _mm256_and_si256(_mm256_srli_epi16(before1, 4), nibble);
+    const __m256i second_high = _mm256_and_si256(_mm256_srli_epi16(input, 4), nibble);
+    const __m256i special = _mm256_and_si256(
+        _mm256_and_si256(
+            _mm256_shuffle_epi8(repeated(wsfast_pair_errors[0]), first_high),
+            _mm256_shuffle_epi8(repeated(wsfast_pair_errors[1]), _mm256_and_si256(before1, nibble))),
+        _mm256_shuffle_epi8(repeated(wsfast_pair_errors[2]), second_high));
+    const __m256i third = _mm256_subs_epu8(before2, _mm256_set1_epi8(0xE0 - 0x80));
+    const __m256i fourth = _mm256_subs_epu8(before3, _mm256_set1_epi8(0xF0 - 0x80));
+    const __m256i due = _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8((char)0x80));
+    return _mm256_xor_si256(due, special);
+}
+
+static inline WSFAST_TARGET unsigned count_continuations(__m256i input)
+{
+    /* Below 0xC0 as signed bytes: 0x80 to 0xBF. */
+    return v_n_lanes((unsigned)_mm256_movemask_epi8(_mm256_cmpgt_epi8(_mm256_set1_epi8((char)0xC0), input)));
+}
+
+static inline WSFAST_TARGET v16 max_of_halves(__m256i v)
+{
+    return _mm_max_epu8(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+}
+
 static WSFAST_TARGET int measure_avx2(const uint8_t *text, size_t size, wsfast_measure *measure)
 {
-    const __m256i first_high = _mm256_broadcastsi128_si256(v_load(wsfast_pair_errors[0]));
-    const __m256i first_low = _mm256_broadcastsi128_si256(v_load(wsfast_pair_errors[1]));
-    const __m256i second_high = _mm256_broadcastsi128_si256(v_load(wsfast_pair_errors[2]));
-    const __m256i nibble = _mm256_set1_epi8(0x0F);
     __m256i errors = _mm256_setzero_si256(), max = errors;
     size_t n_continuations = 0;
+    /* The zeroes after the text make a character that is cut off there too short: so look 3 bytes beyond. */
     for (size_t pos = 0; pos < size + 3; pos += 32) {
-        const __m256i input = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos));
-        const __m256i before1 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos - 1));
-        const __m256i before2 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos - 2));
-        const __m256i before3 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos - 3));
-        const __m256i special = _mm256_and_si256(
-            _mm256_and_si256(
-                _mm256_shuffle_epi8(first_high, _mm256_and_si256(_mm256_srli_epi16(before1, 4), nibble)),
-                _mm256_shuffle_epi8(first_low, _mm256_and_si256(before1, nibble))),
-            _mm256_shuffle_epi8(second_high, _mm256_and_si256(_mm256_srli_epi16(input, 4), nibble)));
-        const __m256i third = _mm256_subs_epu8(before2, _mm256_set1_epi8(0xE0 - 0x80));
-        const __m256i fourth = _mm256_subs_epu8(before3, _mm256_set1_epi8(0xF0 - 0x80));
-        const __m256i due = _mm256_and_si256(_mm256_or_si256(third, fourth), _mm256_set1_epi8((char)0x80));
-        errors = _mm256_or_si256(errors, _mm256_xor_si256(due, special));
+        const __m256i input = load(text + pos);
+        const __m256i found = find_errors(input, load(text + pos - 1), load(text + pos - 2), load(text + pos - 3));
+        errors = _mm256_or_si256(errors, found);
         max = _mm256_max_epu8(max, input);
-        n_continuations += v_n_lanes((uint32_t)_mm256_movemask_epi8(
-            _mm256_cmpgt_epi8(_mm256_set1_epi8((char)0xC0), input)));
+        n_continuations += count_continuations(input);
     }
-    const uint8_t max0 = v_highest8(_mm_max_epu8(_mm256_castsi256_si128(max), _mm256_extracti128_si256(max, 1)));
-    if (max0 > measure->max_byte)
-        measure->max_byte = max0;
+    const uint8_t highest = v_highest8(max_of_halves(max));
+    if (highest > measure->max_byte)
+        measure->max_byte = highest;
     measure->n_chars += size - n_continuations;
     return _mm256_testz_si256(errors, errors);
+}
+
+/* The bytes n places before those of `input`; `across` is the second half of what came before, and its first half. */
+#define BEFORE(input, across, n) _mm256_alignr_epi8(input, across, 16 - (n))
+
+/* As shuffle_unmask_and_measure(), which does the end. */
+static WSFAST_TARGET int unmask_and_measure_avx2(
+    uint8_t *text, const uint8_t *payload, size_t size, uint32_t masking_key, wsfast_measure *measure)
+{
+    const __m256i key = _mm256_set1_epi32((int)masking_key);
+    __m256i errors = _mm256_setzero_si256(), max = errors, previous = errors;
+    shuffle_progress progress = {v_zero(), v_zero(), v_zero(), 0, 0};
+    for (; size - progress.pos >= 32; progress.pos += 32) {
+        const __m256i input = _mm256_xor_si256(load(payload + progress.pos), key);
+        const __m256i across = _mm256_permute2x128_si256(previous, input, 0x21);
+        _mm256_storeu_si256((__m256i *)(void *)(text + progress.pos), input);
+        const __m256i found =
+            find_errors(input, BEFORE(input, across, 1), BEFORE(input, across, 2), BEFORE(input, across, 3));
+        errors = _mm256_or_si256(errors, found);
+        max = _mm256_max_epu8(max, input);
+        progress.n_continuations += count_continuations(input);
+        previous = input;
+    }
+    progress.errors = v_or(_mm256_castsi256_si128(errors), _mm256_extracti128_si256(errors, 1));
+    progress.max = max_of_halves(max);
+    progress.previous = _mm256_extracti128_si256(previous, 1);
+    return shuffle_unmask_and_measure_rest(text, payload, size, v_all32(masking_key), progress, measure);
 }
 
 /* As shuffle_to_ucs2(), which does the end. */
@@ -46,7 +97,7 @@ static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint1
     uint16_t *const start = units, *const end = units + room;
     size_t pos = 0;
     for (; size - pos >= 32; pos += 32) {
-        const __m256i byte0 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos));
+        const __m256i byte0 = load(text + pos);
         if (!_mm256_movemask_epi8(byte0)) {
             if (end - units < 32)
                 break;
@@ -59,8 +110,7 @@ static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint1
         const unsigned n1 = v_n_lanes(keep & 0xFF), n2 = v_n_lanes(keep & 0xFFFF), n3 = v_n_lanes(keep & 0xFFFFFF);
         if (end - units < (ptrdiff_t)(n3 + 8))
             break;
-        const __m256i byte1 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos + 1));
-        const __m256i byte2 = _mm256_loadu_si256((const __m256i *)(const void *)(text + pos + 2));
+        const __m256i byte1 = load(text + pos + 1), byte2 = load(text + pos + 2);
         const __m256i not_ascii = _mm256_cmpgt_epi8(_mm256_setzero_si256(), byte0);
         const __m256i three = _mm256_cmpgt_epi8(byte0, _mm256_set1_epi8((char)0xDF)); /* or ASCII */
         const __m256i last = _mm256_blendv_epi8(byte1, byte2, three);
@@ -87,7 +137,8 @@ static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint1
 
 const wsfast_text_kernels wsfast_text_avx2 = {
     "avx2", measure_avx2, shuffle_to_ucs1, to_ucs2_avx2, shuffle_to_ucs4,
-    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4, NULL};
+    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4,
+    unmask_and_measure_avx2};
 
 #else
 typedef int wsfast_nothing_here; /* a file must not be empty */

@@ -9,7 +9,8 @@
 
 const wsfast_text_kernels wsfast_text_neon = {
     "neon", shuffle_measure, shuffle_to_ucs1, shuffle_to_ucs2, shuffle_to_ucs4,
-    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4, NULL};
+    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4,
+    shuffle_unmask_and_measure};
 
 #else
 typedef int wsfast_nothing_here; /* a file must not be empty */

@@ -8,11 +8,20 @@
 
 #include "shuffle.h"
 
+/* What is wrong with the bytes of `input`, given those 1, 2 and 3 places before each: not 0 where something is. */
+WSFAST_OP v16 shuffle_find_errors(v16 input, v16 before1, v16 before2, v16 before3)
+{
+    const v16 special = v_and(
+        v_and(v_shuffle(v_load(wsfast_pair_errors[0]), v_high_nibbles(before1)),
+              v_shuffle(v_load(wsfast_pair_errors[1]), v_and(before1, v_all8(0x0F)))),
+        v_shuffle(v_load(wsfast_pair_errors[2]), v_high_nibbles(input)));
+    const v16 third = v_sub_to_zero8(before2, v_all8(0xE0 - 0x80));
+    const v16 fourth = v_sub_to_zero8(before3, v_all8(0xF0 - 0x80));
+    return v_xor(v_and(v_or(third, fourth), v_all8(0x80)), special);
+}
+
 WSFAST_OP int shuffle_measure(const uint8_t *text, size_t size, wsfast_measure *measure)
 {
-    const v16 first_high = v_load(wsfast_pair_errors[0]);
-    const v16 first_low = v_load(wsfast_pair_errors[1]);
-    const v16 second_high = v_load(wsfast_pair_errors[2]);
     v16 errors = v_zero(), max = errors;
     size_t n_continuations = 0, pos = 0;
     /* The zeroes after the text make a character that is cut off there too short: so look 3 bytes beyond. */
@@ -20,15 +29,10 @@ WSFAST_OP int shuffle_measure(const uint8_t *text, size_t size, wsfast_measure *
         v16 n_of_lane = v_zero(); /* of 8 bits: add them up before they overflow */
         const size_t stop = size + 3 - pos > 255 * 16 ? pos + 255 * 16 : size + 3;
         for (; pos < stop; pos += 16) {
-            const v16 input = v_load(text + pos), before1 = v_load(text + pos - 1);
-            const v16 before2 = v_load(text + pos - 2), before3 = v_load(text + pos - 3);
-            const v16 special = v_and(
-                v_and(v_shuffle(first_high, v_high_nibbles(before1)),
-                      v_shuffle(first_low, v_and(before1, v_all8(0x0F)))),
-                v_shuffle(second_high, v_high_nibbles(input)));
-            const v16 third = v_sub_to_zero8(before2, v_all8(0xE0 - 0x80));
-            const v16 fourth = v_sub_to_zero8(before3, v_all8(0xF0 - 0x80));
-            errors = v_or(errors, v_xor(v_and(v_or(third, fourth), v_all8(0x80)), special));
+            const v16 input = v_load(text + pos);
+            const v16 found = shuffle_find_errors(
+                input, v_load(text + pos - 1), v_load(text + pos - 2), v_load(text + pos - 3));
+            errors = v_or(errors, found);
             max = v_max8(max, input);
             n_of_lane = v_sub8(n_of_lane, v_continuations(input));
         }
@@ -39,6 +43,78 @@ WSFAST_OP int shuffle_measure(const uint8_t *text, size_t size, wsfast_measure *
         measure->max_byte = highest;
     measure->n_chars += size - n_continuations;
     return !v_any(errors);
+}
+
+/* 1 to 16 bytes, and zeroes. */
+WSFAST_OP v16 shuffle_load_few(const uint8_t *from, size_t n)
+{
+    if (n == 16)
+        return v_load(from);
+    if (n > 8)
+        return v_from64(wsfast_load64(from), wsfast_load64(from + n - 8) >> (16 - n) * 8);
+    if (n >= 4) {
+        const uint64_t last = (uint64_t)wsfast_load32(from + n - 4) << (n - 4) * 8;
+        return v_from64(wsfast_load32(from) | last, 0);
+    }
+    return v_from64(from[0] | (uint32_t)from[n / 2] << n / 2 * 8 | (uint32_t)from[n - 1] << (n - 1) * 8, 0);
+}
+
+/* The last `n` bytes of a payload of `size`, 16 at the most, unmasked, and zeroes. */
+WSFAST_OP v16 shuffle_unmask_last(const uint8_t *payload, size_t size, size_t n, v16 key)
+{
+    const uint8_t *const end = payload + size;
+    const v16 masked = size < 16 ? shuffle_load_few(payload, size)
+                                 : v_shuffle(v_load(end - 16), v_load(wsfast_window + 32 - n));
+    return v_and(v_xor(masked, key), v_load(wsfast_first_bytes + 16 - n));
+}
+
+/* Nothing may follow that a character cut off at the end would be too short for: 110xxxxx, 1110xxxx, 11110xxx. */
+static inline int wsfast_ends_whole(const uint8_t *text, size_t size)
+{
+    return text[size - 1] < 0xC0 && (size < 2 || text[size - 2] < 0xE0) && (size < 3 || text[size - 3] < 0xF0);
+}
+
+/* What is known of a text up to `pos`, of which `previous` are the last 16 bytes. */
+typedef struct {
+    v16 errors, max, previous;
+    size_t n_continuations, pos;
+} shuffle_progress;
+
+/* Each vector is looked at while it is in its register: to load again what was just stored would wait for that. */
+WSFAST_OP int shuffle_unmask_and_measure_rest(
+    uint8_t *text, const uint8_t *payload, size_t size, v16 key, shuffle_progress progress, wsfast_measure *measure)
+{
+    v16 errors = progress.errors, max = progress.max, previous = progress.previous;
+    size_t n_continuations = progress.n_continuations, pos = progress.pos;
+    while (pos < size) {
+        v16 n_of_lane = v_zero();
+        const size_t stop = size - pos > 255 * 16 ? pos + 255 * 16 : size;
+        for (; pos < stop; pos += 16) {
+            const size_t n = size - pos;
+            const v16 input =
+                n >= 16 ? v_xor(v_load(payload + pos), key) : shuffle_unmask_last(payload, size, n, key);
+            v_store(text + pos, input);
+            const v16 found = shuffle_find_errors(
+                input, v_before(input, previous, 1), v_before(input, previous, 2), v_before(input, previous, 3));
+            errors = v_or(errors, found);
+            max = v_max8(max, input);
+            n_of_lane = v_sub8(n_of_lane, v_continuations(input));
+            previous = input;
+        }
+        n_continuations += v_sum8(n_of_lane);
+    }
+    for (; pos & 63; pos += 16)
+        v_store(text + pos, v_zero());
+    measure->max_byte = v_highest8(max);
+    measure->n_chars = size - n_continuations;
+    return !v_any(errors) && wsfast_ends_whole(text, size);
+}
+
+WSFAST_OP int shuffle_unmask_and_measure(
+    uint8_t *text, const uint8_t *payload, size_t size, uint32_t masking_key, wsfast_measure *measure)
+{
+    const shuffle_progress nothing = {v_zero(), v_zero(), v_zero(), 0, 0};
+    return shuffle_unmask_and_measure_rest(text, payload, size, v_all32(masking_key), nothing, measure);
 }
 
 /* The lanes at `text` that begin a character, of 16 or of as many bytes as are left. */
@@ -63,12 +139,14 @@ WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *unit
         const v16 second = v_add8(v_load(text + pos + 1), v_and(is_c3, v_all8(0x40)));
         const v16 unit = v_select(bytes, second, v_tops8(bytes));
         const unsigned keep = shuffle_leads(bytes, size - pos), n = v_n_lanes(keep), n_low = v_n_lanes(keep & 0xFF);
-        uint8_t packed[16];
-        uint8_t *const to = end - units >= (ptrdiff_t)(n_low + 8) ? units : packed;
-        v_store_half(to, v_shuffle(unit, v_load_half(wsfast_pack8[keep & 0xFF])));
-        v_store_half(to + n_low, v_shuffle(v_high_half(unit), v_load_half(wsfast_pack8[keep >> 8])));
-        if (to == packed)
-            memcpy(units, packed, n);
+        const v16 low = v_shuffle(unit, v_load(wsfast_pack8[keep & 0xFF]));
+        const v16 high = v_shuffle(v_high_half(unit), v_load(wsfast_pack8[keep >> 8]));
+        if (end - units >= (ptrdiff_t)(n_low + 8)) {
+            v_store_half(units, low);
+            v_store_half(units + n_low, high);
+        } else {
+            shuffle_put(units, (shuffle_bytes){low, high, n_low, n}, n);
+        }
         units += n;
     }
     return (size_t)(units - start);
@@ -107,12 +185,14 @@ WSFAST_OP size_t shuffle_to_ucs2(const uint8_t *text, size_t size, uint16_t *uni
         v16 low, high;
         shuffle_units16(bytes, next1, next2, &low, &high);
         const unsigned keep = shuffle_leads(bytes, size - pos), n = v_n_lanes(keep), n_low = v_n_lanes(keep & 0xFF);
-        uint16_t packed[16];
-        uint16_t *const to = end - units >= (ptrdiff_t)(n_low + 8) ? units : packed;
-        v_store(to, v_shuffle(low, v_load(wsfast_pack16[keep & 0xFF])));
-        v_store(to + n_low, v_shuffle(high, v_load(wsfast_pack16[keep >> 8])));
-        if (to == packed)
-            memcpy(units, packed, n * sizeof *packed);
+        low = v_shuffle(low, v_load(wsfast_pack16[keep & 0xFF]));
+        high = v_shuffle(high, v_load(wsfast_pack16[keep >> 8]));
+        if (end - units >= (ptrdiff_t)(n_low + 8)) {
+            v_store(units, low);
+            v_store(units + n_low, high);
+        } else {
+            shuffle_put((uint8_t *)(void *)units, (shuffle_bytes){low, high, 2 * n_low, 2 * n}, 2 * n);
+        }
         units += n;
     }
     return (size_t)(units - start);

@@ -274,12 +274,19 @@ void check_text(const wsfast_text_kernels *kernels)
                 }
             }
         }
-        /* The longest parts there are. */
+        /* Long ones. */
         for (unsigned round = 0; round < 20; round++) {
             make_sample(kind, WSFAST_PART_SIZE - 4 - random_byte(), round & 15);
             check_to_units(kernels);
             check_from_units(kernels, 0);
         }
+    }
+    /* One character all over, whose bytes stand in the same lanes all over. */
+    for (size_t i = 0; i < sizeof characters / sizeof *characters; i++) {
+        for (sample.size = 0; sample.size < WSFAST_PART_SIZE - 4; sample.size += strlen(characters[i]))
+            memcpy(sample.text + sample.size, characters[i], strlen(characters[i]));
+        check_to_units(kernels);
+        check_from_units(kernels, 0);
     }
     /* Every byte at every position of a text that has all lengths, at every place in a vector. */
     for (size_t start = 0; start < 70; start++) {
