@@ -58,6 +58,8 @@ cdef dict OPCODES = {int(opcode): opcode for opcode in Opcode}
 cdef inline uint32_t read_key(object masking_key) except? 0:
     """The key as the kernels take it (RFC 6455 5.3)."""
     cdef Py_buffer key
+    if type(masking_key) is bytes and PyBytes_GET_SIZE(masking_key) == 4:
+        return wsfast_load32(<const uint8_t*>PyBytes_AS_STRING(masking_key))
     PyObject_GetBuffer(masking_key, &key, PyBUF_SIMPLE)
     try:
         if key.len != 4:
@@ -86,15 +88,17 @@ def mask_inplace(buffer, masking_key, phase=0):
     """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3)."""
     cdef Py_buffer target
     cdef uint32_t key
+    cdef int start
     PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
     try:
         key = read_key(masking_key)
-        phase = index(phase)
+        if type(phase) is not int:
+            phase = index(phase)
         if not 0 <= phase <= 3:
             raise ValueError(f"phase must be 0 to 3, not {phase}")
-        wsfast_mask(
-            <uint8_t*>target.buf, <const uint8_t*>target.buf, target.len, wsfast_rotate_key(key, <size_t>phase))
-        return (<int>phase + target.len) & 3
+        start = phase
+        wsfast_mask(<uint8_t*>target.buf, <const uint8_t*>target.buf, target.len, wsfast_rotate_key(key, start))
+        return (start + target.len) & 3
     finally:
         PyBuffer_Release(&target)
 
