@@ -97,6 +97,8 @@ class Deflate:
     - ``engine``: ``"zlib"``; ``"zlib-ng"`` or ``"isal"`` where that package is installed; or an object with
       zlib's ``compressobj`` and ``decompressobj``.
 
+    Secrets and what an attacker may choose should not be compressed together: sizes tell (RFC 7692 8).
+
     Raises ``ValueError`` or ``TypeError``, and ``ImportError`` when the engine is not installed.
     """
 
@@ -384,9 +386,7 @@ class Inflater:
 
     def __init__(self, role: Role, agreement: Agreement) -> None:
         from_server = role is Role.CLIENT
-        bits = agreement.server_max_window_bits if from_server else agreement.client_max_window_bits
-        # A peer that says 8 and deflates with zlib uses 9.
-        self._bits = max(bits, 9)
+        self._bits = agreement.server_max_window_bits if from_server else agreement.client_max_window_bits
         self._resets = (
             agreement.server_no_context_takeover if from_server else agreement.client_no_context_takeover
         )
@@ -507,11 +507,11 @@ class DeflatingEncoder:
         """Encode a whole message as one frame (RFC 6455 5.6; RFC 7692 7.2.1)."""
         if self._message is not None:
             raise RuntimeError("message() before the fragmented message was finished")  # RFC 6455 5.4
-        if compress is False or self._encoder.in_message:
+        if compress is False:
             return self._encoder.message(data, text)
         payload = _to_bytes(data)
-        if compress is None and len(payload) < self._threshold:
-            return self._encoder.message(data, text)
+        if (compress is None and len(payload) < self._threshold) or self._encoder.in_message:
+            return self._encoder.message(data, text)  # which refuses it inside a message
         opcode = _opcode_for(data, text)
         if opcode is _TEXT and not isinstance(data, str) and not utf8_valid(payload):
             raise ValueError("bytes sent as text are not valid UTF-8")  # RFC 6455 8.1

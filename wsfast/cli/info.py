@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import sysconfig
+import zlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -31,6 +32,9 @@ class Info(TypedDict):
     gil_enabled: bool
     h11: str | None
     uvloop: str | None
+    zlib: str
+    zlib_ng: str | None
+    isal: str | None
     platform: str
     cpu: str
 
@@ -71,6 +75,9 @@ def collect() -> Info:
         "gil_enabled": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "h11": _version("h11"),
         "uvloop": _version("uvloop"),
+        "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "zlib_ng": _version("zlib-ng"),
+        "isal": _version("isal"),
         "platform": platform.platform(),
         "cpu": cpu_name(),
     }
@@ -122,6 +129,9 @@ def _rows(info: Info) -> list[tuple[str, str]]:
         ("free threads", threads),
         ("h11", info["h11"] or "not installed; connections need it"),
         ("uvloop", info["uvloop"] or "not installed"),
+        ("zlib", info["zlib"]),
+        ("zlib-ng", info["zlib_ng"] or "not installed"),
+        ("isal", info["isal"] or "not installed"),
         ("platform", info["platform"]),
         ("CPU", info["cpu"]),
     ]
