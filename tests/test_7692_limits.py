@@ -290,3 +290,20 @@ def test_default_contexts_are_small(codec: ModuleType) -> None:
         return encoder, inflater
 
     assert traced(used) <= 56 * 1024
+
+
+@pytest.mark.parametrize("size", [100_000, MIB])
+def test_an_inflater_by_itself_takes_small_steps(size: int) -> None:
+    """For those who have a decoder of their own: whatever they give it at once, it copies little of it."""
+    payload = payload_of(random.Random(1).randbytes(size) + bytes(8 * size))
+    inflater = Inflater(Role.SERVER, agree(max_ratio=None))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        n_inflated = sum(len(piece) for piece in inflater.inflate(payload, True))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert n_inflated == 9 * size
+    assert peak - before <= 65_536
