@@ -756,3 +756,14 @@ def test_settings_reach_the_engine(make: Any) -> None:
     encoder.message(data)
     list(inflater.inflate(HELLO, True))
     assert len(calls) == 2
+
+
+def test_an_empty_end_is_the_first_byte_of_an_empty_block(make: Any, engine: str) -> None:
+    """RFC 7692 7.2.1, 7.2.3.6: also where the fragment, or message, before it ended with a flush."""
+    encoder, reader = make(engine=engine), Reader(Role.SERVER)
+    for _ in range(3):
+        frames = [encoder.fragment(b"m" * 200), encoder.fragment(b""), encoder.fragment(b"", fin=True)]
+        assert len(parse_frame(frames[-1], Role.SERVER).data) >= 1
+        assert reader.read(*frames) == (BINARY, b"m" * 200, True)
+        for _ in range(2):
+            assert reader.read(encoder.message(b"", compress=True)) == (BINARY, b"", True)

@@ -56,7 +56,6 @@ _WINDOW_BITS = re.compile(r"[89]|1[0-5]")
 # 7.2.1: the end of each flushed block is left out of a message, and 7.2.2: it is put back. It is the empty stored
 # block 00 00 00 FF FF without its first byte, of which the bits belong to the data.
 _TAIL: Final = b"\x00\x00\xff\xff"
-_EMPTY: Final = b"\x00"  # 7.2.3.6: what is left of an empty block
 
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
@@ -565,8 +564,8 @@ class DeflatingEncoder:
             return shrunk
         if self._resets:
             self._context = None
-        # Nothing comes of nothing when the last call ended with a flush too; it has to be an empty block.
-        return shrunk[:-4] if shrunk else _EMPTY
+        # 7.2.3.6: of an empty message, or an empty last fragment, the first byte of an empty block is left.
+        return shrunk[:-4]
 
     def ping(self, payload: Buffer = b"") -> bytes:
         return self._encoder.ping(payload)
