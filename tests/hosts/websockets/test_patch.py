@@ -87,7 +87,7 @@ def test_connections_live_on():
                     async with connect(url) as after:
                         await exchange(after, theirs)
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 30))
 
 
 def test_threads():

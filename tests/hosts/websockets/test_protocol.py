@@ -243,6 +243,16 @@ def test_sizes_of_fragments_add_up(side, max_size, sizes):
         assert shown(mine) == shown(theirs)
 
 
+def test_control_frames_have_a_limit_of_their_own(side):
+    """RFC 6455 5.5: 125 bytes. Theirs count them as data, ours do not."""
+    _, mine = open_pair(side, max_size=4)
+    stream = frame(side, TEXT, b"123", fin=False) + frame(side, PING, b"x" * 125) + frame(side, CONT, b"4")
+    for pos in range(len(stream)):
+        mine.receive_data(stream[pos : pos + 1])
+    assert [bytes(event.data) for event in mine.events_received()] == [b"123", b"x" * 125, b"4"]
+    assert mine.parser_exc is None
+
+
 def test_end_of_stream_inside_a_frame(side):
     """The exception says where it ended, as theirs does."""
     for size in (0, 5, 300, 65536):
