@@ -256,6 +256,22 @@ def test_many_threads_patch_once():
     assert sys.modules["tornado.websocket"]._websocket_mask is original
 
 
+def test_another_thread_is_faster(monkeypatch):
+    """What we have looked up by then is not put on top of what it has done."""
+
+    def version(distribution):
+        monkeypatch.setattr(patch, "installed_version", NEWEST.get)
+        thread = threading.Thread(target=patch.tornado)
+        thread.start()
+        thread.join()
+        return NEWEST[distribution]
+
+    monkeypatch.setattr(patch, "installed_version", version)
+    patch.tornado()
+    wsfast.unpatch("tornado")
+    assert sys.modules["tornado.util"]._websocket_mask is original
+
+
 def test_the_fallback_codec_is_not_put_in_place_of_c(monkeypatch):
     monkeypatch.setattr(patch.codec, "IMPLEMENTATION", "fallback")
     patch.tornado()  # tornado's own is Python here
