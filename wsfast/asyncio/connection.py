@@ -34,6 +34,7 @@ from ..handshake import Request, Response
 from .buffered import BufferedReceiver, wants_buffer
 from .keepalive import Keepalive
 from .pings import PendingPings
+from .writing import BatchWriter
 
 if TYPE_CHECKING:
     from typing import Self
@@ -56,9 +57,6 @@ _MAX_DELAY = 1.0
 # A tuple: `str | bytes` would be computed anew for each message.
 _WHOLE = (str, bytes)
 
-# Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
-_MAX_BATCH_SIZE = 65_536
-
 
 def queue_limits(max_queue: int | tuple[int | None, int | None] | None) -> tuple[int | None, int]:
     """The number of queued messages above which reading pauses, and the one at which it goes on."""
@@ -72,7 +70,7 @@ def queue_limits(max_queue: int | tuple[int | None, int | None] | None) -> tuple
     return high, low
 
 
-class Connection(asyncio.Protocol):
+class Connection(BatchWriter, asyncio.Protocol):
     """The part that client and server connections share. Made by ``connect`` and ``serve``.
 
     One task may receive and any number may send at a time. ``recv``, ``send``, ``ping``, ``close`` belong to the
@@ -82,8 +80,6 @@ class Connection(asyncio.Protocol):
     # Slots: an idle connection should own almost nothing. Subclasses of users get a __dict__ as usual.
     __slots__ = (
         "__weakref__",
-        "_batch",
-        "_batch_size",
         "_close_timeout",
         "_close_timer",
         "_closed",
@@ -94,14 +90,12 @@ class Connection(asyncio.Protocol):
         "_encode",
         "_ending",
         "_feed",
-        "_flush_scheduled",
         "_fragmenting",
         "_handshake_done",
         "_high",
         "_id",
         "_is_received",
         "_keepalive",
-        "_loop",
         "_lost_exception",
         "_low",
         "_messages",
@@ -141,7 +135,7 @@ class Connection(asyncio.Protocol):
         self._high, self._low = queue_limits(max_queue)
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
 
-        self._loop = asyncio.get_running_loop()
+        super().__init__(asyncio.get_running_loop())
         self._connecting = protocol.ready_state is _CONNECTING
         self._ending = False  # the peer's Close, its fault, or the end of TCP was seen
         self._use_codec()
@@ -151,9 +145,6 @@ class Connection(asyncio.Protocol):
         self._reading_paused = False
         self._dropping = False
         self._is_received = False  # somebody has waited in recv()
-        self._batch: list[bytes] = []
-        self._batch_size = 0
-        self._flush_scheduled = False
         self._drained: asyncio.Future[None] | None = None  # while the transport's buffer is full
         self._fragmenting: asyncio.Future[None] | None = None  # while send() is inside a message of fragments
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
@@ -500,34 +491,6 @@ class Connection(asyncio.Protocol):
         """Write the bytes of a frame that is encoded already, in its turn; for ``broadcast``."""
         self._flush()
         self.transport.write(frame)
-
-    def _add_to_batch(self, frame: bytes) -> None:
-        self._batch.append(frame)
-        self._batch_size += len(frame)
-        if self._batch_size >= _MAX_BATCH_SIZE:
-            self._flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush_at_next_turn)
-
-    def _flush_at_next_turn(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
-
-    def _flush(self) -> None:
-        batch = self._batch
-        if batch:
-            frames = batch[0] if len(batch) == 1 else b"".join(batch)
-            batch.clear()
-            self._batch_size = 0
-            self.transport.write(frames)
-
-    def _send_owed(self) -> None:
-        """Send what the protocol owes to the peer, behind what was sent before."""
-        self._flush()
-        owed = self.protocol.data_to_send()
-        if owed:
-            self.transport.write(owed)
 
     def pause_writing(self) -> None:
         if self._drained is None:

@@ -33,6 +33,7 @@ from uvicorn.protocols.utils import (
 )
 
 from ..asyncio.buffered import BufferedReceiver, wants_buffer
+from ..asyncio.writing import BatchWriter
 from ..codec import CloseCode, Event, Failure, Pong, Role
 from ..connection import Connection, Ending, ReadyState
 from ..handshake import Request, Response, ServerHandshake
@@ -58,9 +59,6 @@ __all__ = ["WebSocketProtocol"]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 
-# Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
-_MAX_BATCH_SIZE = 65_536
-
 # Seconds for which we read on, and ignore, after the peer's fault: it may be sending, and has to see our Close.
 _FAULT_LINGER = 1.0
 
@@ -68,7 +66,7 @@ _FAULT_LINGER = 1.0
 _ABORT_TIMEOUT = 10.0
 
 
-class WebSocketProtocol(asyncio.Protocol):
+class WebSocketProtocol(BatchWriter, asyncio.Protocol):
     """A WebSocket connection of uvicorn's. Made by uvicorn, with these arguments."""
 
     transport: asyncio.Transport
@@ -87,6 +85,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self.app = config.loaded_app
         self.app_state = app_state
         self.loop = _loop or asyncio.get_running_loop()
+        super().__init__(self.loop)
         self.logger = logging.getLogger("uvicorn.error")
         self.connections = server_state.connections
         self.tasks = server_state.tasks
@@ -108,9 +107,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None  # of the task that waits in receive()
         self._disconnect: WebSocketDisconnectEvent | None = None
         self.read_paused = False
-        self._batch: list[bytes] = []
-        self._batch_size = 0
-        self._flush_scheduled = False
         self._write_paused = False
         self._writable = asyncio.Event()
 
@@ -468,34 +464,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(code, reason)
         self._resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self._close_transport)
-
-    def _add_to_batch(self, frame: bytes) -> None:
-        self._batch.append(frame)
-        self._batch_size += len(frame)
-        if self._batch_size >= _MAX_BATCH_SIZE:
-            self._flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
-            self.loop.call_soon(self._flush_at_next_turn)
-
-    def _flush_at_next_turn(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
-
-    def _flush(self) -> None:
-        batch = self._batch
-        if batch:
-            frames = batch[0] if len(batch) == 1 else b"".join(batch)
-            batch.clear()
-            self._batch_size = 0
-            self.transport.write(frames)
-
-    def _send_owed(self) -> None:
-        """Send what the protocol owes to the peer, behind what was sent before."""
-        self._flush()
-        owed = self.protocol.data_to_send()
-        if owed:
-            self.transport.write(owed)
 
     def send_ping(self, payload: bytes) -> None:
         self.protocol.ping(payload)
