@@ -45,7 +45,7 @@ SUBJECTS: dict[str, tuple[str, dict[str, Any]]] = {
     "picows.websockets": ("picows", {}),
     "wsfast, 15 bits": ("wsfast", LARGE),
     "wsfast, 14 bits": ("wsfast", {**LARGE, "server_max_window_bits": 14}),
-    "wsfast, 15 bits, zlib-ng": ("zlib_ng", {**LARGE, "engine": "zlib-ng"}),
+    "wsfast, 12 bits, zlib-ng 7": ("zlib_ng", {**SMALL, "engine": "zlib-ng", "level": 7}),
     "aiohttp": ("aiohttp", {}),
     "wsfast, 15 bits, level 1": ("wsfast", {**LARGE, "level": 1}),
 }
@@ -56,7 +56,7 @@ PAIRS = [
     ("wsfast, 12 bits", "picows.websockets"),
     ("wsfast, 14 bits", "picows.websockets"),
     ("wsfast, 15 bits", "picows.websockets"),
-    ("wsfast, 15 bits, zlib-ng", "picows.websockets"),
+    ("wsfast, 12 bits, zlib-ng 7", "picows.websockets"),
     ("wsfast, 15 bits, level 1", "aiohttp"),
 ]
 
