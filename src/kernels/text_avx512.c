@@ -193,38 +193,56 @@ static TARGET size_t to_ucs2(const uint8_t *text, size_t size, uint16_t *units, 
     return (size_t)(units - start);
 }
 
+/* The characters of 16 lanes, each 4 bytes from its first byte on, the first on top. */
+static inline TARGET __m512i decode_lanes(__m512i bytes)
+{
+    /* By the first nibble: the bits that count, when the last byte of the character has come down to the bottom. */
+    const __m512i bits = _mm512_setr_epi32(
+        0x7F, 0x7F, 0x7F, 0x7F, 0x7F, 0x7F, 0x7F, 0x7F, 0, 0, 0, 0, 0x1F3F, 0x1F3F, 0x0F3F3F, 0x073F3F3F);
+    const __m512i shifts = _mm512_setr_epi32(24, 24, 24, 24, 24, 24, 24, 24, 0, 0, 0, 0, 16, 16, 8, 0);
+    const __m512i nibble = _mm512_srli_epi32(bytes, 28);
+    const __m512i fields = _mm512_and_si512(
+        _mm512_srlv_epi32(bytes, _mm512_permutexvar_epi32(nibble, shifts)), _mm512_permutexvar_epi32(nibble, bits));
+    /* 4 fields of 6 bits: the higher one of two times 0x40, then the higher pair times 0x1000 */
+    const __m512i pairs = _mm512_maddubs_epi16(fields, _mm512_set1_epi32(0x40014001));
+    return _mm512_madd_epi16(pairs, _mm512_set1_epi32(0x10000001));
+}
+
 static TARGET size_t to_ucs4(const uint8_t *text, size_t size, uint32_t *units, size_t room)
 {
     uint32_t *const start = units, *const end = units + room;
-    const __m512i low6 = _mm512_set1_epi32(0x3F);
-    for (size_t pos = 0; pos < size; pos += 16) {
-        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(text + pos));
-        __mmask16 keep = _mm_cmpge_epi8_mask(bytes, _mm_set1_epi8((char)0xC0));
-        if (size - pos < 16)
-            keep &= (__mmask16)_bzhi_u32(0xFFFF, (unsigned)(size - pos));
-        const __m512i b0 = _mm512_cvtepu8_epi32(bytes);
-        __m512i unit = b0;
-        if (_mm_movemask_epi8(bytes)) {
-            const __m512i b1 = _mm512_and_si512(
-                _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(text + pos + 1))), low6);
-            const __m512i b2 = _mm512_and_si512(
-                _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(text + pos + 2))), low6);
-            const __m512i b3 = _mm512_and_si512(
-                _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(text + pos + 3))), low6);
-            const __mmask16 two = _mm512_cmpge_epu32_mask(b0, _mm512_set1_epi32(0xC0));
-            const __mmask16 three = _mm512_cmpge_epu32_mask(b0, _mm512_set1_epi32(0xE0));
-            const __mmask16 four = _mm512_cmpge_epu32_mask(b0, _mm512_set1_epi32(0xF0));
-            const __m512i pair = _mm512_or_si512(_mm512_slli_epi32(b0, 6), b1);
-            const __m512i triple = _mm512_or_si512(_mm512_slli_epi32(pair, 6), b2);
-            const __m512i quad = _mm512_or_si512(_mm512_slli_epi32(triple, 6), b3);
-            unit = _mm512_mask_and_epi32(unit, two, pair, _mm512_set1_epi32(0x7FF));
-            unit = _mm512_mask_and_epi32(unit, three, triple, _mm512_set1_epi32(0xFFFF));
-            unit = _mm512_mask_and_epi32(unit, four, quad, _mm512_set1_epi32(0x1FFFFF));
+    const __m512i places = _mm512_set_epi8(
+        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35,
+        34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4,
+        3, 2, 1, 0);
+    /* Each of 4 numbers four times, in each quarter those of its own. */
+    const __m512i fourfold = _mm512_set_epi32(
+        0x0F0F0F0F, 0x0E0E0E0E, 0x0D0D0D0D, 0x0C0C0C0C, 0x0B0B0B0B, 0x0A0A0A0A, 0x09090909, 0x08080808, 0x07070707,
+        0x06060606, 0x05050505, 0x04040404, 0x03030303, 0x02020202, 0x01010101, 0);
+    for (size_t pos = 0; pos < size;) {
+        const __m512i bytes = _mm512_loadu_si512(text + pos);
+        if (!(uint32_t)_mm512_movepi8_mask(bytes) && end - units >= 32 && size - pos >= 32) {
+            _mm512_storeu_si512(units, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(bytes)));
+            _mm512_storeu_si512(units + 16, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(bytes, 1)));
+            units += 32;
+            pos += 32;
+            continue;
         }
-        const unsigned n = POPCOUNT(keep);
-        const __m512i packed = _mm512_maskz_compress_epi32(keep, unit);
-        put(units, (size_t)(end - units) * 4, packed, n * 4);
-        units += n;
+        /* Of 64 bytes those that begin a character which ends in them. */
+        const size_t n_bytes = size - pos < 61 ? size - pos : 61;
+        const __mmask64 leads = _mm512_cmpge_epi8_mask(bytes, _mm512_set1_epi8((char)0xC0));
+        const __mmask64 keep = _bzhi_u64(leads, (unsigned)n_bytes);
+        __m512i firsts = _mm512_maskz_compress_epi8(keep, places);
+        for (int n = (int)POPCOUNT(keep); n > 0; n -= 16) {
+            const __m512i four = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm512_castsi512_si128(firsts)), fourfold);
+            const __m512i numbers = _mm512_add_epi8(four, _mm512_set1_epi32(0x00010203));
+            const __m512i unit = decode_lanes(_mm512_permutexvar_epi8(numbers, bytes));
+            const unsigned n_here = n < 16 ? (unsigned)n : 16;
+            put(units, (size_t)(end - units) * 4, unit, n_here * 4);
+            units += n_here;
+            firsts = _mm512_alignr_epi64(firsts, firsts, 2);
+        }
+        pos += 61;
     }
     return (size_t)(units - start);
 }
