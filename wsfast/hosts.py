@@ -57,7 +57,7 @@ _UVICORN: Final = "uvicorn --ws wsfast.uvicorn:WebSocketProtocol app:app"
 _WSPROTO: Final = "wsfast.patch.wsproto()"
 
 HOSTS: Final = (
-    Host("uvicorn", "uvicorn", "0.54", "0.54", _UVICORN),
+    Host("uvicorn", "uvicorn", "0.36", "0.54", _UVICORN),
     Host(
         "websockets",
         "websockets",
