@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import math
 import os
 import socket
@@ -96,6 +97,50 @@ def measure_protocols(seconds: float) -> Table:
                 theirs, ours = (subjects[name].ns / 1000 for name in SUBJECTS)
                 row = f"{side}, {what}, {size_name(size)}"
                 table.rows[row] = {"websockets": theirs, "wsfast": ours, "ratio": theirs / ours}
+    return table
+
+
+def measure_compression(seconds: float) -> Table:
+    """Compressed by the extension of websockets, which both have, without context takeover: each frame is alike."""
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from websockets.frames import TEXT, Frame
+
+    def compressing(protocol: Any) -> Any:
+        protocol.extensions = [PerMessageDeflate(True, True, 12, 12, {"memLevel": 5})]
+        return protocol
+
+    text = json.dumps([{"id": 1000 + i, "name": f"user{i}", "ok": i % 3 == 0} for i in range(45)]).encode()
+    (extension,) = compressing(protocols("server")["wsfast"]).extensions
+    payload = extension.encode(Frame(TEXT, text)).data
+    data = bytearray(frame(bytes(payload), KEY))
+    data[0] = 0xC1  # FIN RSV1 text
+
+    def receiving(protocol: Any) -> Operation:
+        def operation() -> Any:
+            protocol.receive_data(data)
+            return protocol.events_received()
+
+        (event,) = operation()
+        check(bytes(event.data) == text)
+        return operation
+
+    def sending(protocol: Any) -> Operation:
+        def operation() -> Any:
+            protocol.send_text(text)
+            return protocol.data_to_send()
+
+        (sent,) = operation()
+        check(sent.endswith(bytes(payload)))
+        return operation
+
+    table = Table(f"the same, {len(text)} B of JSON compressed", "us; ratio: times as fast")
+    for what, make in {"receive": receiving, "send": sending}.items():
+        subjects = {
+            name: Subject(make(compressing(protocol))) for name, protocol in protocols("server").items()
+        }
+        race(subjects.values(), seconds)
+        theirs, ours = (subjects[name].ns / 1000 for name in SUBJECTS)
+        table.rows[f"server, {what}"] = {"websockets": theirs, "wsfast": ours, "ratio": theirs / ours}
     return table
 
 
@@ -201,7 +246,7 @@ def main() -> int:
     versions = [f"{name} {installed_version(name)}" for name in ("websockets", "uvloop")]
     machine = [*describe_machine(), f"codec in use: {codec.IMPLEMENTATION}", ", ".join(versions)]
     print("\n".join(machine), flush=True)
-    tables = [measure_protocols(options.seconds)]
+    tables = [measure_protocols(options.seconds), measure_compression(options.seconds)]
     try:
         tables.append(measure_servers(options))
     except (EchoError, OSError) as error:
