@@ -102,7 +102,7 @@ class _Frames(Protocol):
         limits = [size for size in (self.max_message_size, self.max_fragment_size) if size is not None]
         return FrameDecoder(
             Role.CLIENT if self.side is CLIENT else Role.SERVER,
-            max_frame_size=min(limits, default=None),
+            max_frame_size=max(min(limits), 0) if limits else None,
             allowed_rsv=_ANY_RSV if self.extensions else 0,
         )
 

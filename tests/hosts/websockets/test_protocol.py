@@ -243,6 +243,11 @@ def test_sizes_of_fragments_add_up(side, max_size, sizes):
         assert shown(mine) == shown(theirs)
 
 
+@pytest.mark.parametrize("max_size", [0, -1, 2**63, 2**70, (None, 2**70)])
+def test_limits_without_sense(side, max_size):
+    compare(side, frame(side, TEXT, b"x"), max_size=max_size)
+
+
 def test_control_frames_have_a_limit_of_their_own(side):
     """RFC 6455 5.5: 125 bytes. Theirs count them as data, ours do not."""
     _, mine = open_pair(side, max_size=4)
