@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -131,3 +132,10 @@ def test_no_host_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_page_about_drop_ins_says_the_same():
+    page = Path(__file__).parent.parent.joinpath("docs", "drop-in.md").read_text(encoding="utf-8")
+    for host in HOSTS:
+        assert f"\n| {host.distribution} | {host.tested} |" in page
+        assert host.use.partition("=")[0] in page
