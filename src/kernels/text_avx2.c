@@ -7,9 +7,9 @@
 #include "from_units.h"
 #include "to_units.h"
 
-static inline WSFAST_TARGET __m256i load(const uint8_t *from)
+static inline WSFAST_TARGET __m256i load(const void *from)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)from);
+    return _mm256_loadu_si256((const __m256i *)from);
 }
 
 static inline WSFAST_TARGET __m256i repeated(const uint8_t *table)
@@ -135,9 +135,61 @@ static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint1
     return (size_t)(units - start) + shuffle_to_ucs2(text + pos, size - pos, units, (size_t)(end - units));
 }
 
+/* --- from units --- */
+
+/* 16 units, as shuffle_encode16() does 8; 64 bytes may be written. Returns the end of the bytes. */
+static inline WSFAST_TARGET uint8_t *write16(__m256i units, uint8_t *to)
+{
+    if (_mm256_testz_si256(units, _mm256_set1_epi16((short)0xFF80))) {
+        v_store(to, _mm_packus_epi16(_mm256_castsi256_si128(units), _mm256_extracti128_si256(units, 1)));
+        return to + 16;
+    }
+    const __m256i two = _mm256_cmpeq_epi16(_mm256_max_epu16(units, _mm256_set1_epi16(0x80)), units);
+    const __m256i three = _mm256_cmpeq_epi16(_mm256_max_epu16(units, _mm256_set1_epi16(0x800)), units);
+    const unsigned lanes = (unsigned)_mm256_movemask_epi8(_mm256_packs_epi16(two, three));
+    if (!(lanes & 0xFF00FF00)) {
+        const shuffle_bytes low = shuffle_encode_two(
+            _mm256_castsi256_si128(units), _mm256_castsi256_si128(two), lanes & 0xFF);
+        const shuffle_bytes high = shuffle_encode_two(
+            _mm256_extracti128_si256(units, 1), _mm256_extracti128_si256(two, 1), lanes >> 16);
+        v_store(to, low.low);
+        v_store(to + low.n, high.low);
+        return to + low.n + high.n;
+    }
+    const __m256i low6 = _mm256_set1_epi16(0x3F);
+    const __m256i last = _mm256_blendv_epi8(
+        units, _mm256_or_si256(_mm256_and_si256(units, low6), _mm256_set1_epi16(0x80)), two);
+    const __m256i middle = _mm256_xor_si256(
+        _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(units, 6), low6), _mm256_set1_epi16(0xC0)),
+        _mm256_and_si256(three, _mm256_set1_epi16(0x40)));
+    const __m256i first = _mm256_or_si256(_mm256_srli_epi16(units, 12), _mm256_set1_epi16(0xE0));
+    const __m256i pairs = _mm256_or_si256(first, _mm256_slli_epi16(middle, 8));
+    /* Units 0 to 3 and 8 to 11; 4 to 7 and 12 to 15. */
+    const __m256i even = _mm256_unpacklo_epi16(pairs, last), odd = _mm256_unpackhi_epi16(pairs, last);
+    const shuffle_bytes low = shuffle_pack(
+        _mm256_castsi256_si128(even), _mm256_castsi256_si128(odd), lanes & 0xFFFF, wsfast_pack_three);
+    const shuffle_bytes high = shuffle_pack(
+        _mm256_extracti128_si256(even, 1), _mm256_extracti128_si256(odd, 1), lanes >> 16, wsfast_pack_three);
+    v_store(to, low.low);
+    v_store(to + low.n_low, low.high);
+    to += low.n;
+    v_store(to, high.low);
+    v_store(to + high.n_low, high.high);
+    return to + high.n;
+}
+
+/* As shuffle_from_ucs2(), which does the end. */
+static WSFAST_TARGET void from_ucs2_avx2(const uint16_t *units, size_t n_units, uint8_t *text, size_t size)
+{
+    const uint8_t *const end = text + size;
+    for (; n_units >= 16 && end - text >= 64; units += 16, n_units -= 16)
+        text = write16(load(units), text);
+    shuffle_from_ucs2(units, n_units, text, (size_t)(end - text));
+}
+
 const wsfast_text_kernels wsfast_text_avx2 = {
     "avx2", measure_avx2, shuffle_to_ucs1, to_ucs2_avx2, shuffle_to_ucs4,
-    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, shuffle_from_ucs2, shuffle_from_ucs4,
+    shuffle_ucs1_size, shuffle_ucs2_size, shuffle_ucs4_size, shuffle_from_ucs1, from_ucs2_avx2, shuffle_from_ucs4,
     unmask_and_measure_avx2};
 
 #else
