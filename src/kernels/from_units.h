@@ -1,7 +1,7 @@
 /* From units to UTF-8 by 16 bytes at a time (contracts in text.h), in the words of shuffle.h: SSE4.1, AVX2 and NEON.
  *
- * Units become bytes without a branch on what they are, but for whole vectors of ASCII and of up to two bytes: every unit
- * becomes as many bytes as any could have, and those it does not have are squeezed out.
+ * Units become bytes without a branch on what they are, but for whole vectors below U+0080, U+0800 and U+10000: every
+ * unit becomes as many bytes as the highest could have, and those it does not have are squeezed out.
  */
 #ifndef WSFAST_FROM_UNITS_H
 #define WSFAST_FROM_UNITS_H
@@ -45,11 +45,14 @@ static inline size_t wsfast_few_size(uint32_t unit0, uint32_t unit1, uint32_t un
     return n_units + wsfast_n_more(unit0) + wsfast_n_more(unit1) + wsfast_n_more(unit2);
 }
 
+#define WSFAST_FEW_SIZE(units, n) \
+    wsfast_few_size((n) > 0 ? (units)[0] : 0, (n) > 1 ? (units)[1] : 0, (n) > 2 ? (units)[2] : 0, n)
+
 WSFAST_OP size_t shuffle_ucs1_size(const uint8_t *units, size_t n_units)
 {
     size_t size = n_units, pos = 0;
     if (n_units < 4)
-        return wsfast_few_size(n_units > 0 ? units[0] : 0, n_units > 1 ? units[1] : 0, n_units > 2 ? units[2] : 0, n_units);
+        return WSFAST_FEW_SIZE(units, n_units);
     if (n_units < 8)
         return size + v_n_lanes(v_lanes8(shuffle_few8(units, n_units)));
     if (n_units < 16) {
@@ -82,7 +85,7 @@ WSFAST_OP size_t shuffle_ucs2_size(const uint16_t *units, size_t n_units)
     size_t size = n_units, pos = 0;
     v16 surrogates = v_zero(), n_of_lane = v_zero();
     if (n_units < 4)
-        return wsfast_few_size(n_units > 0 ? units[0] : 0, n_units > 1 ? units[1] : 0, n_units > 2 ? units[2] : 0, n_units);
+        return WSFAST_FEW_SIZE(units, n_units);
     if (n_units < 8) {
         WSFAST_COUNT16(shuffle_few16(units, n_units));
         return v_any(surrogates) ? WSFAST_SURROGATE : size + v_sum16(n_of_lane);
@@ -115,7 +118,7 @@ WSFAST_OP size_t shuffle_ucs4_size(const uint32_t *units, size_t n_units)
     size_t size = n_units, pos = 0;
     v16 surrogates = v_zero(), n_of_lane = v_zero();
     if (n_units < 4)
-        return wsfast_few_size(n_units > 0 ? units[0] : 0, n_units > 1 ? units[1] : 0, n_units > 2 ? units[2] : 0, n_units);
+        return WSFAST_FEW_SIZE(units, n_units);
     for (;;) {
         const size_t stop = n_units - pos > 0x4000 * 4 ? pos + 0x4000 * 4 : n_units - 3;
         for (; pos < stop; pos += 4)
@@ -172,7 +175,8 @@ WSFAST_OP shuffle_bytes shuffle_encode8(v16 units)
     return shuffle_encode_two(wide, v_at_least16(wide, v_all16(0x80)), v_lanes8(units) & 0xFF);
 }
 
-/* Where the characters of 8 lanes have more than one byte: the sums of two bits for each lane, of 1 and 2 or of 1 and 1. */
+/* Squeeze the bytes of 8 characters together. Of each the bytes after the first are what two bits of `lanes` say, 8
+ * apart: their sum, or a number, as `pack` has it. */
 WSFAST_OP shuffle_bytes shuffle_pack(v16 low, v16 high, unsigned lanes, uint8_t (*pack)[17])
 {
     const uint8_t *const pack_low = pack[(lanes & 0x0F) | (lanes >> 4 & 0xF0)];

@@ -193,7 +193,7 @@ WSFAST_OP unsigned v_n_lanes(unsigned lanes)
 
 #endif
 
-/* Bytes that were squeezed together in two vectors: `n_low` in the first, the rest of `n` in the second; zeroes behind. */
+/* Bytes squeezed together, in two vectors: `n_low` in the first, the rest of `n` in the second; zeroes behind. */
 typedef struct {
     v16 low, high;
     unsigned n_low, n;

@@ -6,6 +6,8 @@
 #include <intrin.h>
 #endif
 
+#if WSFAST_X86 || WSFAST_NEON
+
 uint8_t wsfast_pack8[256][16], wsfast_pack16[256][16];
 uint8_t wsfast_pack_two[256][16], wsfast_pack_three[256][17], wsfast_pack_four[256][17];
 
@@ -13,8 +15,6 @@ uint8_t wsfast_pack_two[256][16], wsfast_pack_three[256][17], wsfast_pack_four[2
 const uint8_t wsfast_window[48] = {
     NONE_8, NONE_8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, NONE_8, NONE_8};
 const uint8_t wsfast_first_bytes[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
-
-#if WSFAST_X86 || WSFAST_NEON
 
 /* In each of 16 / lane_size lanes the `n_bytes` bytes before `end`. Returns how many those are. */
 static unsigned fill(uint8_t *shuffle, const unsigned *n_bytes, unsigned lane_size, unsigned end)

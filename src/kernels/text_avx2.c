@@ -12,6 +12,11 @@ static inline WSFAST_TARGET __m256i load(const void *from)
     return _mm256_loadu_si256((const __m256i *)from);
 }
 
+static inline WSFAST_TARGET void store(void *to, __m256i vector)
+{
+    _mm256_storeu_si256((__m256i *)to, vector);
+}
+
 static inline WSFAST_TARGET __m256i repeated(const uint8_t *table)
 {
     return _mm256_broadcastsi128_si256(v_load(table));
@@ -77,7 +82,7 @@ static WSFAST_TARGET int unmask_and_measure_avx2(
     for (; size - progress.pos >= 32; progress.pos += 32) {
         const __m256i input = _mm256_xor_si256(load(payload + progress.pos), key);
         const __m256i across = _mm256_permute2x128_si256(previous, input, 0x21);
-        _mm256_storeu_si256((__m256i *)(void *)(text + progress.pos), input);
+        store(text + progress.pos, input);
         const __m256i found =
             find_errors(input, BEFORE(input, across, 1), BEFORE(input, across, 2), BEFORE(input, across, 3));
         errors = _mm256_or_si256(errors, found);
@@ -101,8 +106,8 @@ static WSFAST_TARGET size_t to_ucs2_avx2(const uint8_t *text, size_t size, uint1
         if (!_mm256_movemask_epi8(byte0)) {
             if (end - units < 32)
                 break;
-            _mm256_storeu_si256((__m256i *)(void *)units, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(byte0)));
-            _mm256_storeu_si256((__m256i *)(void *)(units + 16), _mm256_cvtepu8_epi16(_mm256_extracti128_si256(byte0, 1)));
+            store(units, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(byte0)));
+            store(units + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(byte0, 1)));
             units += 32;
             continue;
         }

@@ -21,9 +21,9 @@ static inline TARGET __m512i repeated(const uint8_t *table)
     return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)table));
 }
 
-/* A masked access beside a page that is not there, or was not written yet, takes some 300 ns (Zen 4), though it does not
- * touch that page. So near the end of a page short texts are left to SSE4.1, and the last vector of long ones goes by way
- * of a buffer. */
+/* A masked access beside a page that is not there, or was not written yet, takes some 300 ns (Zen 4), though it does
+ * not touch that page. So near the end of a page short texts are left to SSE4.1, and the last vector of long ones goes
+ * by way of a buffer. */
 static inline int ends_near(const void *address)
 {
     return ((uintptr_t)address & 4095) > 4096 - 64;
@@ -212,13 +212,13 @@ static TARGET size_t to_ucs4(const uint8_t *text, size_t size, uint32_t *units, 
 {
     uint32_t *const start = units, *const end = units + room;
     const __m512i places = _mm512_set_epi8(
-        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35,
-        34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4,
-        3, 2, 1, 0);
+        63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36,
+        35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8,
+        7, 6, 5, 4, 3, 2, 1, 0);
     /* Each of 4 numbers four times, in each quarter those of its own. */
     const __m512i fourfold = _mm512_set_epi32(
-        0x0F0F0F0F, 0x0E0E0E0E, 0x0D0D0D0D, 0x0C0C0C0C, 0x0B0B0B0B, 0x0A0A0A0A, 0x09090909, 0x08080808, 0x07070707,
-        0x06060606, 0x05050505, 0x04040404, 0x03030303, 0x02020202, 0x01010101, 0);
+        0x0F0F0F0F, 0x0E0E0E0E, 0x0D0D0D0D, 0x0C0C0C0C, 0x0B0B0B0B, 0x0A0A0A0A, 0x09090909, 0x08080808,
+        0x07070707, 0x06060606, 0x05050505, 0x04040404, 0x03030303, 0x02020202, 0x01010101, 0x00000000);
     for (size_t pos = 0; pos < size;) {
         const __m512i bytes = _mm512_loadu_si512(text + pos);
         if (!(uint32_t)_mm512_movepi8_mask(bytes) && end - units >= 32 && size - pos >= 32) {

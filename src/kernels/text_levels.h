@@ -28,8 +28,8 @@ extern const wsfast_text_kernels wsfast_text_neon;
 #define WSFAST_TARGET_FOR(features) __attribute__((target(features)))
 #endif
 
-/* For each set of 8 lanes to keep, the shuffle that brings them to the front: of bytes, and of 16-bit units. Lanes beyond
- * them are 0x80, which gives 0. */
+/* For each set of 8 lanes to keep, the shuffle that brings them to the front: of bytes, and of 16-bit units. Lanes
+ * beyond them are 0x80, which gives 0. */
 extern uint8_t wsfast_pack8[256][16], wsfast_pack16[256][16];
 /* Back: the shuffles that bring the bytes of characters together, which stand at the end of 2, 3 or 4 bytes of a lane.
  * Of 2: bit n is set when character n of 8 has 2 bytes. Of 3 and 4: of 4 characters the bytes after the first, for 3 as
@@ -37,8 +37,8 @@ extern uint8_t wsfast_pack8[256][16], wsfast_pack16[256][16];
  * those are. */
 extern uint8_t wsfast_pack_two[256][16], wsfast_pack_three[256][17], wsfast_pack_four[256][17];
 
-/* Shuffles that move a vector: from 16 + n on, byte n becomes the first; from 16 - n on, the first becomes byte n. Places
- * without a byte become 0. */
+/* Shuffles that move a vector: from 16 + n on, byte n becomes the first; from 16 - n on, the first becomes byte n.
+ * Places without a byte become 0. */
 extern const uint8_t wsfast_window[48];
 /* Masks: from 16 - n on, ones for the first n bytes. */
 extern const uint8_t wsfast_first_bytes[32];

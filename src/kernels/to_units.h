@@ -206,7 +206,8 @@ static inline uint32_t *wsfast_decode_characters(const uint8_t *text, size_t siz
         if (byte < 0x80) {
             *units++ = byte;
         } else if (byte >= 0xF0) { /* 11110xxx 10xxxxxx 10xxxxxx 10xxxxxx */
-            *units++ = (byte & 0x07) << 18 | (text[pos] & 0x3Fu) << 12 | (text[pos + 1] & 0x3Fu) << 6 | (text[pos + 2] & 0x3Fu);
+            *units++ = (byte & 0x07) << 18 | (text[pos] & 0x3Fu) << 12 | (text[pos + 1] & 0x3Fu) << 6 |
+                       (text[pos + 2] & 0x3Fu);
             pos += 3;
         } else if (byte >= 0xE0) { /* 1110xxxx 10xxxxxx 10xxxxxx */
             *units++ = (byte & 0x0F) << 12 | (text[pos] & 0x3Fu) << 6 | (text[pos + 1] & 0x3Fu);

@@ -192,24 +192,26 @@ static void check_from_units(const wsfast_text_kernels *kernels, size_t n_alignm
 /* A surrogate at each place, and its neighbours, which are none (RFC 3629 3). */
 static void check_surrogates(const wsfast_text_kernels *kernels)
 {
-    static const uint32_t surrogates[] = {0xD800, 0xDBFF, 0xDC00, 0xDFFF}, others[] = {0xD7FF, 0xE000, 0x58, 0xD8, 0x7D8};
+    static const uint16_t surrogates[] = {0xD800, 0xDBFF, 0xDC00, 0xDFFF};
+    static const uint16_t others[] = {0xD7FF, 0xE000, 0x58, 0xD8, 0x7D8};
     for (size_t n_units = 1; n_units <= 100; n_units++) {
         uint16_t *const units2 = (uint16_t *)(void *)(source + ROOM) - n_units;
         uint32_t *const units4 = (uint32_t *)(void *)(destination + ROOM) - n_units;
         size_t size = 0;
         for (size_t i = 0; i < n_units; i++) {
-            const uint32_t unit = others[random_byte() % 5];
-            units2[i] = (uint16_t)(units4[i] = unit);
+            const uint16_t unit = others[random_byte() % 5];
+            units4[i] = units2[i] = unit;
             size += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
         }
         CHECK(kernels->ucs2_size(units2, n_units) == size, "%s, %zu units", kernels->name, n_units);
         CHECK(kernels->ucs4_size(units4, n_units) == size, "%s, %zu units", kernels->name, n_units);
         for (size_t pos = 0; pos < n_units; pos++) {
-            const uint32_t right = units4[pos];
-            units2[pos] = (uint16_t)(units4[pos] = surrogates[random_byte() % 4]);
-            CHECK(kernels->ucs2_size(units2, n_units) == WSFAST_SURROGATE, "%s, %zu of %zu", kernels->name, pos, n_units);
-            CHECK(kernels->ucs4_size(units4, n_units) == WSFAST_SURROGATE, "%s, %zu of %zu", kernels->name, pos, n_units);
-            units2[pos] = (uint16_t)(units4[pos] = right);
+            const uint16_t right = units2[pos];
+            units4[pos] = units2[pos] = surrogates[random_byte() % 4];
+            const size_t size2 = kernels->ucs2_size(units2, n_units), size4 = kernels->ucs4_size(units4, n_units);
+            CHECK(size2 == WSFAST_SURROGATE, "%s, %zu of %zu", kernels->name, pos, n_units);
+            CHECK(size4 == WSFAST_SURROGATE, "%s, %zu of %zu", kernels->name, pos, n_units);
+            units4[pos] = units2[pos] = right;
         }
     }
 }
