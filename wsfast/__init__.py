@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .asyncio.client import connect, unix_connect
     from .asyncio.server import serve, unix_serve
     from .connection import ReadyState
+    from .deflate import Deflate
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
     from .patch import unpatch
 
@@ -25,6 +26,7 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "Deflate",
     "ReadyState",
     "__version__",
     "broadcast",
@@ -40,6 +42,7 @@ _HOMES = {
     "ConnectionClosed": ".exceptions",
     "ConnectionClosedError": ".exceptions",
     "ConnectionClosedOK": ".exceptions",
+    "Deflate": ".deflate",
     "ReadyState": ".connection",
     "broadcast": ".asyncio.broadcast",
     "connect": ".asyncio.client",

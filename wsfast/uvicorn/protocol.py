@@ -36,6 +36,7 @@ from ..asyncio.buffered import BufferedReceiver, wants_buffer
 from ..asyncio.writing import BatchWriter
 from ..codec import CloseCode, Event, Failure, Pong, Role
 from ..connection import Connection, Ending, ReadyState
+from ..deflate import Deflate
 from ..handshake import Request, Response, ServerHandshake
 from .denial import Denial
 from .keepalive import Keepalive
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketProtocol"]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
+
+# uvicorn has a limit for the inflated message, ws_max_size, and none for its ratio.
+_DEFLATE = Deflate(max_ratio=None)
 
 # Seconds for which we read on, and ignore, after the peer's fault: it may be sending, and has to see our Close.
 _FAULT_LINGER = 1.0
@@ -93,7 +97,7 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         self.client: tuple[str, int] | None = None
 
         self.handshake = ServerHandshake(
-            compression="deflate" if config.ws_per_message_deflate else None, server_header=None
+            compression=_DEFLATE if config.ws_per_message_deflate else None, server_header=None
         )
         self.protocol = Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size)
         self._connecting = True

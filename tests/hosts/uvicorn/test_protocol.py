@@ -541,6 +541,17 @@ async def test_the_limit_is_for_what_is_inflated() -> None:
 
 
 @in_loop
+async def test_what_is_inflated_may_be_all_alike() -> None:
+    """10.4: uvicorn limits the size of a message, and not how much smaller it was."""
+    app = App()
+    wire = await app.accepted(headers=DEFLATE)
+    deflate = zlib.compressobj(wbits=-15)
+    payload = (deflate.compress(bytes(2**21)) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    wire.feed(frame(BINARY, payload, rsv1=True))
+    assert (await app.receive())["bytes"] == bytes(2**21)
+
+
+@in_loop
 async def test_compression_can_be_declined() -> None:
     wire = Wire(echo, headers=DEFLATE, ws_per_message_deflate=False)
     await wire.settle()
