@@ -54,7 +54,6 @@ def run(*command: str) -> str:
     "options",
     [
         ["-O3"],
-        ["-O0"],
         ["-O3", "-U__SSE2__"],
         ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
         ["-O1", "-g", "-U__SSE2__", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
