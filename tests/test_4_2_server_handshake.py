@@ -886,6 +886,18 @@ def test_head_of_the_largest_size_passes_and_one_more_byte_is_431(chunk_size: in
             assert handshake.trailing_data == b""
 
 
+def test_a_host_may_have_another_limit_of_the_head() -> None:
+    """RFC 6455 10.4; RFC 6585 5."""
+    empty = len(request("X: "))
+    for max_head_size in (1000, 100_000):
+        for size, status_code in ((max_head_size, 101), (max_head_size + 1, 431)):
+            data = request(f"X: {'x' * (size - empty)}")
+            assert (
+                receive(ServerHandshake(max_head_size=max_head_size), [data]).accept().status_code
+                == status_code
+            )
+
+
 def test_number_of_headers_is_limited() -> None:
     """RFC 6455 10.4; RFC 6585 5."""
     most = [f"X-{i}: x" for i in range(MAX_HEADERS - 5)]

@@ -306,7 +306,7 @@ class ClientHandshake:
             if self.done and self.error is None:
                 self._trailing += early + data[pos:]
             elif self.response is None and self._head_size == MAX_HEAD_SIZE:
-                raise _head_too_large("response")
+                raise _head_too_large("response", MAX_HEAD_SIZE)
 
     def _is_http(self, piece: bytes) -> bool:
         """Look at how the response begins. False: it is no HTTP, but too short yet to say what it is."""
@@ -403,7 +403,8 @@ class ServerHandshake:
     in the client's order, the first one that is supported is chosen; if none is, the connection is opened
     without one (4.2.2). ``select_subprotocol`` chooses instead: from the list of offers, which may be empty,
     one or None; it may raise ``NegotiationError`` to refuse. ``compression``: what to agree to (RFC 7692), and
-    ``compression`` of the object is what came of it. ``server_header``: None sends none.
+    ``compression`` of the object is what came of it. ``server_header``: None sends none. ``max_head_size``: bytes of
+    the request's head, more is answered with 431; for a host that has a limit of its own.
     """
 
     def __init__(
@@ -414,6 +415,7 @@ class ServerHandshake:
         select_subprotocol: Callable[[Sequence[str]], str | None] | None = None,
         compression: Compression = None,
         server_header: str | None = SERVER,
+        max_head_size: int = MAX_HEAD_SIZE,
     ) -> None:
         if isinstance(origins, str | re.Pattern):
             raise TypeError("origins is a list; one origin is a list of one")
@@ -438,7 +440,8 @@ class ServerHandshake:
         if self._compression is not None:
             deflate.check_server(self._compression)
         self._server_header = server_header
-        self._http: h11.Connection | None = h11.Connection(h11.SERVER, MAX_HEAD_SIZE)
+        self._max_head_size = max_head_size
+        self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
         self._first = b""
         self._head_size = 0
         self._may_switch = False  # accept() found nothing wrong
@@ -472,7 +475,7 @@ class ServerHandshake:
     def _read_head(self, data: bytes) -> bytes:
         """Read the request from ``data``; return what comes behind it."""
         assert self._http is not None
-        piece = data[: MAX_HEAD_SIZE - self._head_size]
+        piece = data[: self._max_head_size - self._head_size]
         self._head_size += len(piece)
         if len(self._first) < _SHOWN_SIZE:
             self._first += piece[: _SHOWN_SIZE - len(self._first)]
@@ -484,8 +487,8 @@ class ServerHandshake:
                 raise _not_http("client", self._first) from error
             raise _malformed("request", error) from error
         if not isinstance(event, h11.Request):  # NEED_DATA
-            if self._head_size == MAX_HEAD_SIZE:
-                raise _head_too_large("request")
+            if self._head_size == self._max_head_size:
+                raise _head_too_large("request", self._max_head_size)
             return b""
         _check_n_headers(event, "request")
         self.request = _to_request(event)
@@ -790,8 +793,8 @@ def _check_n_headers(event: h11.Request | h11.InformationalResponse | h11.Respon
         raise SecurityError(f"the {what} has {len(event.headers)} headers, more than {MAX_HEADERS}")
 
 
-def _head_too_large(what: str) -> SecurityError:
-    return SecurityError(f"the head of the {what} is larger than {MAX_HEAD_SIZE} bytes")
+def _head_too_large(what: str, max_head_size: int) -> SecurityError:
+    return SecurityError(f"the head of the {what} is larger than {max_head_size} bytes")
 
 
 def _malformed(what: str, error: Exception) -> InvalidMessage:

@@ -63,6 +63,9 @@ _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState
 # uvicorn has a limit for the inflated message, ws_max_size, and none for its ratio.
 _DEFLATE = Deflate(max_ratio=None)
 
+# Bytes of a request's head: uvicorn has read it before, and its other classes take 128 lines of 8 KiB.
+_MAX_HEAD_SIZE = 2**20
+
 # Seconds for which we read on, and ignore, after the peer's fault: it may be sending, and has to see our Close.
 _FAULT_LINGER = 1.0
 
@@ -97,7 +100,9 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         self.client: tuple[str, int] | None = None
 
         self.handshake = ServerHandshake(
-            compression=_DEFLATE if config.ws_per_message_deflate else None, server_header=None
+            compression=_DEFLATE if config.ws_per_message_deflate else None,
+            server_header=None,
+            max_head_size=_MAX_HEAD_SIZE,
         )
         self.protocol = Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size)
         self._connecting = True

@@ -69,6 +69,15 @@ class App:
 
 
 @in_loop
+async def test_large_headers_are_uvicorns_to_refuse() -> None:
+    """Cookies of 40 KB pass its HTTP parsers, and its other classes."""
+    app = App()
+    wire = await app.asked(headers=b"".join(b"cookie: %s\r\n" % (b"x" * 8000) for _ in range(5)))
+    await app.do({"type": "websocket.accept"})
+    assert wire.take().startswith(b"HTTP/1.1 101 ")
+
+
+@in_loop
 async def test_scope() -> None:
     app = App()
     wire = await app.asked(
