@@ -131,14 +131,14 @@ def _apply(name: str, force: bool, find_sites: Callable[[], _Sites]) -> None:
         sites = find_sites()  # Not under the lock: an import may wait for another thread's.
     except (AttributeError, ImportError) as error:
         raise PatchError(f"{host.distribution} {version} is not as wsfast knows it: {error}") from error
-    if sites.has_c_of_its_own and codec.IMPLEMENTATION != "native" and not force:
-        raise PatchError(
-            f"{host.distribution} {version} has C of its own, which is faster than the fallback codec that is in use "
-            "here ('wsfast info' tells why); force=True patches it all the same"
-        )
     with _lock:
         if name in _patches:
-            return
+            return  # by another thread; what we found may be ours already
+        if sites.has_c_of_its_own and codec.IMPLEMENTATION != "native" and not force:
+            raise PatchError(
+                f"{host.distribution} {version} has C of its own, which is faster than the fallback codec that is in "
+                "use here ('wsfast info' tells why); force=True patches it all the same"
+            )
         replacements = []
         for owner, attribute, new in sites.sites:
             old = vars(owner).get(attribute, _MISSING)
