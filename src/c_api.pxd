@@ -95,6 +95,7 @@ cdef extern from "kernels/parts.h" nogil:
     bint wsfast_utf8_feed_by(
         const wsfast_text_kernels* kernels, wsfast_utf8* state, const uint8_t* data, size_t size,
         wsfast_measure* measure)
+    bint wsfast_utf8_valid_by(const wsfast_text_kernels* kernels, const uint8_t* data, size_t size)
 
 cdef extern from "text_to_str.h":
     # NULL without an exception: not UTF-8.

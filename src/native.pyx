@@ -1085,9 +1085,7 @@ cdef int mask_memory(unsigned char* data, Py_ssize_t size, const unsigned char* 
 
 
 cdef int utf8_valid_memory(const unsigned char* data, Py_ssize_t size) noexcept nogil:
-    cdef wsfast_utf8 state = wsfast_utf8(n_due=0)
-    cdef wsfast_measure measure = wsfast_measure(n_chars=0, max_byte=0)  # not asked for
-    return wsfast_utf8_feed_by(text_kernels, &state, data, size, &measure) and state.n_due == 0
+    return wsfast_utf8_valid_by(text_kernels, data, size)
 
 
 cdef list feed_memory(object decoder, const unsigned char* data, Py_ssize_t size):

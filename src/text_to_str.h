@@ -13,9 +13,6 @@
 
 #include "kernels/parts.h"
 
-/* Bytes of text up to which one pass is faster than two, of which the second skips ASCII. */
-enum { WSFAST_ONE_PASS_SIZE = 512 };
-
 /* As PyUnicode_DecodeUTF8, but NULL without an exception for what is not UTF-8. */
 static PyObject *wsfast_decode_by_cpython(const uint8_t *text, size_t size)
 {
@@ -105,7 +102,7 @@ static WSFAST_NOINLINE PyObject *wsfast_short_text_to_str(
     wsfast_part part;
     uint8_t *const text = part.bytes + WSFAST_PART_LEAD;
     wsfast_measure measure = {0, 0};
-    if (kernels != NULL && kernels->unmask_and_measure != NULL && size - 1 < WSFAST_ONE_PASS_SIZE) {
+    if (kernels != NULL && size - 1 < WSFAST_ONE_PASS_SIZE) {
         if (!kernels->unmask_and_measure(text, payload, size, masking_key, &measure))
             return NULL;
         *expects_ascii = measure.max_byte < 0x80;

@@ -107,4 +107,20 @@ static inline int wsfast_utf8_feed_by(
     return wsfast_utf8_feed_parts(kernels, state, data, size, measure);
 }
 
+/* Bytes of text up to which one pass is faster than two, of which the second skips ASCII. */
+enum { WSFAST_ONE_PASS_SIZE = 512 };
+
+/* Whether a whole text is well-formed. */
+static inline int wsfast_utf8_valid_by(const wsfast_text_kernels *kernels, const uint8_t *data, size_t size)
+{
+    wsfast_utf8 state = {0, 0, 0};
+    wsfast_measure measure = {0, 0};
+    uint8_t text[WSFAST_PART_LEAD + WSFAST_ONE_PASS_SIZE + WSFAST_TEXT_PADDING];
+    if (wsfast_is_ascii(data, size))
+        return 1;
+    if (kernels != NULL && size <= WSFAST_ONE_PASS_SIZE)
+        return kernels->unmask_and_measure(text + WSFAST_PART_LEAD, data, size, 0, &measure);
+    return wsfast_utf8_feed_by(kernels, &state, data, size, &measure) && state.n_due == 0;
+}
+
 #endif

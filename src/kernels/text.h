@@ -44,7 +44,7 @@ typedef struct {
     void (*from_ucs4)(const uint32_t *units, size_t n_units, uint8_t *text, size_t size);
     /* Unmasking (5.3) and measuring in one pass, for a text of 1 byte or more; sets `measure`. `text` must have room
      * for `size` rounded up to 64 bytes, and is zero behind the text; what is around it need only be readable for
-     * to_ucs*. NULL where two passes are as fast. */
+     * to_ucs*. */
     int (*unmask_and_measure)(
         uint8_t *text, const uint8_t *payload, size_t size, uint32_t masking_key, wsfast_measure *measure);
 } wsfast_text_kernels;

@@ -71,7 +71,7 @@ static void check_one_pass_at(const wsfast_text_kernels *kernels, uint8_t *paylo
     const uint8_t key[4] = {0x37, 0xFA, 0x21, 0x3D};
     const size_t size = sample.size;
     wsfast_measure measure = {9, 9};
-    if (kernels->unmask_and_measure == NULL || size == 0)
+    if (size == 0)
         return;
     for (size_t i = 0; i < size; i++)
         payload[i] = sample.text[i] ^ key[i & 3];
