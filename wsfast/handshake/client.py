@@ -1,0 +1,298 @@
+"""A client's opening handshake (RFC 6455 4.1)."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import h11
+
+from .. import deflate
+from ..deflate import Agreement, Compression
+from ..exceptions import (
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidHeaderValue,
+    InvalidProtocol,
+    InvalidStatus,
+    NegotiationError,
+)
+from ..headers import Headers, HeadersLike, parse_extensions, parse_tokens
+from ..uri import WebSocketURI, parse_uri
+from .messages import (
+    MAX_BODY_SIZE,
+    MAX_HEAD_SIZE,
+    SHOWN_SIZE,
+    USER_AGENT,
+    VERSION,
+    Request,
+    Response,
+    accept_value,
+    begins_like_http,
+    check_n_headers,
+    check_upgrade,
+    checked_subprotocols,
+    closed_early,
+    head_too_large,
+    malformed,
+    not_http,
+    to_response,
+    to_wire,
+    without_frames,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["ClientHandshake"]
+
+# Headers that the handshake writes, or that would give its request a body.
+_OURS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+_GREETING_SIZE = 7  # that of a TLS alert
+
+# h11 is fed in pieces of this size when there is no smaller limit.
+_PIECE_SIZE = 16_384
+
+
+class ClientHandshake:
+    """A client's opening handshake (RFC 6455 4.1).
+
+    ``additional_headers`` go into the request as they are, instead of ours where the name is the same; those
+    that make the handshake (``Upgrade``, ``Sec-WebSocket-Key``, ...) cannot be given. ``origin`` is for
+    servers that ask for one. ``subprotocols``: what to offer, the preferred one first; that a server chooses
+    none is no error. ``compression``: what to offer (RFC 7692), and ``compression`` of the object is what came of it.
+    ``user_agent_header``: None sends none. ``random_bytes`` makes the key.
+
+    Raises ``InvalidURI``, and ``ValueError`` or ``TypeError`` for what cannot be sent.
+    """
+
+    request: Request
+    """What is sent; a change to it has no effect."""
+
+    def __init__(
+        self,
+        uri: WebSocketURI | str,
+        *,
+        origin: str | None = None,
+        subprotocols: Sequence[str] | None = None,
+        compression: Compression = None,
+        additional_headers: HeadersLike | None = None,
+        user_agent_header: str | None = USER_AGENT,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.uri = parse_uri(uri) if isinstance(uri, str) else uri
+        self.done = False
+        """True when the response is complete, or will never be."""
+        self.error: InvalidHandshake | None = None
+        """None, or what went wrong: the exception to raise."""
+        self.response: Response | None = None
+        """The final response, as soon as its head is there."""
+        self.subprotocol: str | None = None
+        """The subprotocol that the server chose, or None."""
+        self.compression: Agreement | None = None
+        """What the server agreed to, or None."""
+        self._compression = deflate.settings(compression)
+        self._subprotocols = checked_subprotocols(subprotocols)
+        self._key = base64.b64encode(random_bytes(16)).decode("ascii")
+        extra = Headers(additional_headers) if additional_headers is not None else Headers()
+        for name in extra:
+            if name in _OURS:
+                raise ValueError(f"leave {name} out of additional_headers: the handshake writes it")
+        headers = self._handshake_headers(origin, extra)
+        headers.update(extra)
+        if user_agent_header is not None and "User-Agent" not in extra:
+            headers["User-Agent"] = user_agent_header
+        self.request = Request(self.uri.resource_name, headers)
+        self._http: h11.Connection | None = h11.Connection(h11.CLIENT, MAX_HEAD_SIZE)
+        self._to_send = self._serialize_request(self._http)
+        self._first = b""  # of the first bytes, as many as an error text shows
+        self._head_size = 0
+        self._body = bytearray()
+        self._trailing = bytearray()
+
+    def _handshake_headers(self, origin: str | None, extra: Headers) -> Headers:
+        headers = Headers()
+        if "Host" not in extra:
+            headers["Host"] = self.uri.host_header
+        if self.uri.user_info is not None and "Authorization" not in extra:
+            credentials = ":".join(self.uri.user_info).encode()  # RFC 7617 2, 2.1
+            headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode('ascii')}"
+        if origin is not None and "Origin" not in extra:
+            headers["Origin"] = origin
+        headers["Upgrade"] = "websocket"
+        headers["Connection"] = "Upgrade"
+        headers["Sec-WebSocket-Key"] = self._key
+        headers["Sec-WebSocket-Version"] = VERSION
+        if self._subprotocols:
+            headers["Sec-WebSocket-Protocol"] = ", ".join(self._subprotocols)
+        if self._compression is not None:
+            headers["Sec-WebSocket-Extensions"] = deflate.offer(self._compression)
+        return headers
+
+    def _serialize_request(self, http_: h11.Connection) -> bytes:
+        try:
+            request = h11.Request(
+                method=b"GET",
+                target=self.request.path.encode("ascii"),
+                headers=to_wire(self.request.headers),
+            )
+            data = http_.send(request)
+            http_.send(h11.EndOfMessage())
+        except h11.LocalProtocolError as error:
+            raise ValueError(f"the request cannot be sent: {error}") from None
+        return data
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the response that opened the connection: the first frames."""
+        return bytes(self._trailing)
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes that are to be sent, once."""
+        data, self._to_send = self._to_send, b""
+        return data
+
+    def receive_data(self, chunk: Buffer) -> None:
+        """Take received bytes, in chunks of any size."""
+        data = bytes(memoryview(chunk))
+        if not self.done:
+            try:
+                self._read(data)
+            except InvalidHandshake as error:
+                self._end(error)
+        elif self.error is None:
+            self._trailing += data
+
+    def receive_eof(self) -> None:
+        """Note that the server closed the connection."""
+        if self.done:
+            return
+        if self.response is not None:
+            self._refused()  # the body ends here, whatever its length should have been
+        elif self._first and not begins_like_http(self._first):
+            self._end(not_http("server", self._first))
+        else:
+            how = "before its response was complete" if self._first else "without an answer"
+            text = f"the server closed the connection {how}; is it a WebSocket server?"
+            if not self.uri.secure and not self._first:
+                text += ' If it speaks TLS, use "wss://"'
+            self._end(closed_early(text))
+
+    def _read(self, data: bytes) -> None:
+        pos = 0
+        while pos < len(data) and not self.done:
+            in_head = self.response is None
+            piece = data[pos : pos + (MAX_HEAD_SIZE - self._head_size if in_head else _PIECE_SIZE)]
+            pos += len(piece)
+            if in_head:
+                self._head_size += len(piece)
+                if not self._is_http(piece):
+                    return
+            assert self._http is not None
+            self._http.receive_data(piece)
+            early = self._read_events(self._http)
+            if self.done and self.error is None:
+                self._trailing += early + data[pos:]
+            elif self.response is None and self._head_size == MAX_HEAD_SIZE:
+                raise head_too_large("response", MAX_HEAD_SIZE)
+
+    def _is_http(self, piece: bytes) -> bool:
+        """Look at how the response begins. False: it is no HTTP, but too short yet to say what it is."""
+        if len(self._first) < SHOWN_SIZE:
+            self._first += piece[: SHOWN_SIZE - len(self._first)]
+        if begins_like_http(self._first):
+            return True
+        if len(self._first) >= _GREETING_SIZE or b"\n" in self._first:
+            raise not_http("server", self._first)
+        return False
+
+    def _read_events(self, http_: h11.Connection) -> bytes:
+        """Work through what h11 makes of the bytes it has; return those behind a 101."""
+        while not self.done:
+            try:
+                event = http_.next_event()
+            except h11.RemoteProtocolError as error:
+                if self.response is None:
+                    raise malformed("response", error) from error
+                self._refused()  # the status says enough, even if the body is broken
+                break
+            if isinstance(event, h11.InformationalResponse):
+                check_n_headers(event, "response")
+                # RFC 9110 15.2: a client has to read past any other 1xx.
+                if event.status_code == 101:
+                    self.response = to_response(event)
+                    self._check_response(self.response, event.http_version)
+                    early = http_.trailing_data[0]
+                    self._end(None)
+                    return early
+            elif isinstance(event, h11.Response):
+                check_n_headers(event, "response")
+                self.response = to_response(event)
+            elif isinstance(event, h11.Data):
+                self._body += event.data[: MAX_BODY_SIZE - len(self._body)]
+                if len(self._body) == MAX_BODY_SIZE:
+                    self._refused()
+            elif isinstance(event, h11.EndOfMessage):
+                self._refused()
+            else:  # NEED_DATA
+                break
+        return b""
+
+    def _refused(self) -> None:
+        assert self.response is not None
+        self.response.body = bytes(self._body)
+        self._end(InvalidStatus(self.response))
+
+    def _end(self, error: InvalidHandshake | None) -> None:
+        self.error = without_frames(error)
+        self.done = True
+        self._http = None
+        self._body.clear()
+
+    def _check_response(self, response: Response, http_version: bytes) -> None:
+        """Raise unless a 101 response is what 4.1 asks for; keep the subprotocol."""
+        headers = response.headers
+        if http_version != b"1.1":
+            raise InvalidProtocol(f"HTTP/{http_version.decode('ascii')}")
+        check_upgrade(headers)
+        accepts = headers.get_all("Sec-WebSocket-Accept")
+        if not accepts:
+            raise InvalidHeader("Sec-WebSocket-Accept")
+        if accepts != [accept_value(self._key)]:
+            raise InvalidHeaderValue("Sec-WebSocket-Accept", ", ".join(accepts))
+        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        if self._compression is not None:
+            self.compression = deflate.confirm(extensions, self._compression)
+        elif parsed := parse_extensions(extensions):
+            # 4.1, 9.1: no extension that was not offered, and none was.
+            raise NegotiationError(f"the server uses the extension {parsed[0][0]}, which was not offered")
+        self.subprotocol = self._check_subprotocol(headers)
+
+    def _check_subprotocol(self, headers: Headers) -> str | None:
+        name = "Sec-WebSocket-Protocol"
+        values = headers.get_all(name)
+        if not values:
+            return None
+        chosen = parse_tokens(name, values)
+        # 4.2.2, 11.3.4: one header with one subprotocol.
+        if len(values) > 1 or len(chosen) != 1:
+            raise InvalidHeaderValue(name, ", ".join(values))
+        # 4.1: "a subprotocol that was not present in the client's handshake"; case matters.
+        if chosen[0] not in self._subprotocols:
+            raise NegotiationError(f"the server chose the subprotocol {chosen[0]}, which was not offered")
+        return chosen[0]

@@ -1,0 +1,175 @@
+"""What both roles of the opening handshake share: requests and responses, limits, and checks (RFC 6455 4).
+
+Nothing here knows which of the two it works for, and nothing keeps a state.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+
+from .._version import __version__
+from ..exceptions import InvalidHandshake, InvalidMessage, InvalidUpgrade, SecurityError, shown
+from ..headers import Headers, is_token, parse_tokens, parse_upgrade
+
+GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""What is appended to the key before it is hashed (RFC 6455 1.3)."""
+
+MAX_HEAD_SIZE: Final = 16_384
+"""Bytes of a request's or response's head: its first line, headers, and the empty line."""
+
+MAX_HEADERS: Final = 128
+"""Number of headers in a head."""
+
+MAX_BODY_SIZE: Final = 65_536
+"""Bytes that are kept of the body of a response that refuses us."""
+
+MAX_EARLY_SIZE: Final = 65_536
+"""Bytes that a client may send behind its request before it has our answer (4.1 forbids it any)."""
+
+USER_AGENT: Final = f"Python/{sys.version_info[0]}.{sys.version_info[1]} wsfast/{__version__}"
+SERVER: Final = USER_AGENT
+
+VERSION = "13"  # 4.1
+
+# 4.2.1 allows "an absolute HTTP/HTTPS URI containing the /resource name/".
+_ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]*(?P<rest>.*)", re.IGNORECASE)
+
+# How other protocols begin, and what to do about it; the first that fits.
+_GREETINGS = (
+    (b"\x15\x03", 'a TLS alert; it speaks TLS, so use "wss://"'),
+    (b"\x16\x03", "a TLS handshake"),
+    (b"SSH-", "the greeting of an SSH server; is the port right?"),
+    (b"220", "the greeting of a mail or FTP server; is the port right?"),
+    (b"\x00\x00", "binary data, as HTTP/2 has it; the server must speak HTTP/1.1"),
+)
+# Bytes of what is no HTTP that an error shows.
+SHOWN_SIZE = 60
+
+
+def accept_value(key: str) -> str:
+    """Return the ``Sec-WebSocket-Accept`` that belongs to a ``Sec-WebSocket-Key`` (RFC 6455 4.2.2)."""
+    digest = hashlib.sha1((key + GUID).encode("ascii"), usedforsecurity=False).digest()
+    return base64.b64encode(digest).decode("ascii")
+
+
+@dataclass
+class Request:
+    """The request of an opening handshake. ``path`` is the resource name, with its query (RFC 6455 3)."""
+
+    path: str
+    headers: Headers
+    method: str = "GET"
+    protocol: str = "HTTP/1.1"
+
+
+@dataclass
+class Response:
+    """The response of an opening handshake. ``body`` is empty when it accepts."""
+
+    status_code: int
+    reason_phrase: str
+    headers: Headers
+    body: bytes = b""
+
+
+def without_frames(error: InvalidHandshake | None) -> InvalidHandshake | None:
+    """Return ``error`` fit to be kept: its tracebacks, and its causes', would keep everything else alive."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
+def check_upgrade(headers: Headers) -> None:
+    """Raise unless ``Upgrade`` is websocket and ``Connection`` has upgrade among its options (4.1, 4.2.1)."""
+    protocols = parse_upgrade(headers.get_all("Upgrade"))
+    if [protocol.lower() for protocol in protocols] != ["websocket"]:
+        raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+    options = parse_tokens("Connection", headers.get_all("Connection"))
+    if "upgrade" not in (option.lower() for option in options):
+        raise InvalidUpgrade("Connection", ", ".join(options) or None)
+
+
+def checked_subprotocols(subprotocols: Sequence[str] | None) -> tuple[str, ...]:
+    """Return what our caller gave as subprotocols, or raise (4.1: tokens, all of them unique)."""
+    if isinstance(subprotocols, str):
+        raise TypeError("subprotocols is a list; one subprotocol is a list of one")
+    checked = tuple(subprotocols or ())
+    for subprotocol in checked:
+        if not is_token(subprotocol):
+            raise ValueError(f"subprotocol {subprotocol!r} is not a token: no spaces, commas or slashes")
+    if len(set(checked)) != len(checked):
+        raise ValueError(f"subprotocols has one of them twice: {checked!r}")
+    return checked
+
+
+def check_status(status: int) -> None:
+    if not 200 <= status <= 599:
+        raise ValueError(f"status {status} does not end a handshake; it has to be from 200 to 599")
+
+
+def has_body(headers: Headers) -> bool:
+    """Tell whether a request has a body (RFC 9112 6.3); h11 has checked these headers."""
+    return "Transfer-Encoding" in headers or headers.get("Content-Length", "0").strip("0") != ""
+
+
+def to_wire(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("iso-8859-1")) for name, value in headers.raw_items()]
+
+
+def to_request(event: h11.Request) -> Request:
+    path = event.target.decode("ascii")
+    if absolute := _ABSOLUTE_TARGET.fullmatch(path):
+        rest = absolute["rest"]
+        path = rest if rest.startswith("/") else f"/{rest}"
+    protocol = f"HTTP/{event.http_version.decode('ascii')}"
+    return Request(path, Headers.from_wire(event.headers.raw_items()), event.method.decode("ascii"), protocol)
+
+
+def to_response(event: h11.InformationalResponse | h11.Response) -> Response:
+    headers = Headers.from_wire(event.headers.raw_items())
+    return Response(event.status_code, event.reason.decode("iso-8859-1"), headers)
+
+
+def check_n_headers(event: h11.Request | h11.InformationalResponse | h11.Response, what: str) -> None:
+    if len(event.headers) > MAX_HEADERS:
+        raise SecurityError(f"the {what} has {len(event.headers)} headers, more than {MAX_HEADERS}")
+
+
+def head_too_large(what: str, max_head_size: int) -> SecurityError:
+    return SecurityError(f"the head of the {what} is larger than {max_head_size} bytes")
+
+
+def malformed(what: str, error: Exception) -> InvalidMessage:
+    return InvalidMessage(f"the {what} is not valid HTTP: {shown(str(error))}")
+
+
+def begins_like_http(first: bytes) -> bool:
+    return first[:5] == b"HTTP/"[: len(first)]
+
+
+def not_http(peer: str, first: bytes) -> InvalidMessage:
+    """Say what came instead of HTTP, from its ``first`` bytes."""
+    if peer == "client" and first.startswith(b"\x16"):
+        text = "a TLS handshake, and there is no TLS here; use ws://, or give the server a certificate"
+    elif peer == "client":
+        text = "something else"
+    else:
+        known = (text for start, text in _GREETINGS if first.startswith(start))
+        text = next(known, "something else; is the port right?")
+    return InvalidMessage(f"the {peer} does not speak HTTP: it began with {text} ({first!r})")
+
+
+def closed_early(text: str) -> InvalidMessage:
+    error = InvalidMessage(text)
+    error.__cause__ = EOFError("connection closed")  # by which an adapter knows what is worth another attempt
+    return error

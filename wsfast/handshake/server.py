@@ -1,0 +1,406 @@
+"""A server's opening handshake (RFC 6455 4.2)."""
+
+from __future__ import annotations
+
+import email.utils
+import http
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import h11
+
+from .. import deflate
+from ..deflate import Agreement, Compression
+from ..exceptions import (
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidHeaderValue,
+    InvalidMessage,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidProtocol,
+    InvalidState,
+    InvalidUpgrade,
+    SecurityError,
+    shown,
+)
+from ..headers import Headers, HeadersLike, parse_extensions, parse_tokens
+from .messages import (
+    MAX_EARLY_SIZE,
+    MAX_HEAD_SIZE,
+    SERVER,
+    SHOWN_SIZE,
+    VERSION,
+    Request,
+    Response,
+    accept_value,
+    check_n_headers,
+    check_status,
+    check_upgrade,
+    checked_subprotocols,
+    closed_early,
+    has_body,
+    head_too_large,
+    malformed,
+    not_http,
+    to_request,
+    to_wire,
+    without_frames,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["ServerHandshake"]
+
+# 4.2.1: base64 of 16 bytes: 21 characters of 6 bits, one with the last 2 bits, so that its lower 4 are zero.
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+
+# RFC 9110 7.2: uri-host [ ":" port ]
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
+
+_HTTP_1_1_OR_HIGHER = re.compile(r"HTTP/1\.[1-9]")
+
+# RFC 9112 4: reason-phrase = 1*( HTAB / SP / VCHAR / obs-text ); it may be missing.
+_REASON_PHRASE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+# What a server answers to which error, the first that fits (4.2.1, 4.2.2, 4.4; RFC 9110 15.5, 15.6).
+_STATUSES: tuple[tuple[type[InvalidHandshake], http.HTTPStatus], ...] = (
+    (SecurityError, http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (InvalidProtocol, http.HTTPStatus.HTTP_VERSION_NOT_SUPPORTED),
+    (InvalidMethod, http.HTTPStatus.METHOD_NOT_ALLOWED),
+    (InvalidUpgrade, http.HTTPStatus.UPGRADE_REQUIRED),
+    (InvalidOrigin, http.HTTPStatus.FORBIDDEN),
+    (InvalidHandshake, http.HTTPStatus.BAD_REQUEST),
+)
+
+
+class ServerHandshake:
+    """A server's opening handshake (RFC 6455 4.2).
+
+    ``origins``: those to accept, as text or patterns for all of it; None in the list accepts requests without
+    ``Origin``, None instead of a list accepts all. ``subprotocols``: those supported. Of the client's offers,
+    in the client's order, the first one that is supported is chosen; if none is, the connection is opened
+    without one (4.2.2). ``select_subprotocol`` chooses instead: from the list of offers, which may be empty,
+    one or None; it may raise ``NegotiationError`` to refuse. ``compression``: what to agree to (RFC 7692), and
+    ``compression`` of the object is what came of it. ``server_header``: None sends none. ``max_head_size``: bytes of
+    the request's head, more is answered with 431; for a host that has a limit of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        origins: Sequence[str | re.Pattern[str] | None] | None = None,
+        subprotocols: Sequence[str] | None = None,
+        select_subprotocol: Callable[[Sequence[str]], str | None] | None = None,
+        compression: Compression = None,
+        server_header: str | None = SERVER,
+        max_head_size: int = MAX_HEAD_SIZE,
+    ) -> None:
+        if isinstance(origins, str | re.Pattern):
+            raise TypeError("origins is a list; one origin is a list of one")
+        if server_header is not None:
+            Headers(Server=server_header)  # raises what is wrong with it, now and not at the first request
+        self.request: Request | None = None
+        """The request, as soon as its head is complete."""
+        self.error: InvalidHandshake | None = None
+        """None, or what is wrong with the request."""
+        self.response_due: Response | None = None
+        """What to answer to a request that could not be read; ``request`` may be None then."""
+        self.subprotocol: str | None = None
+        """The subprotocol that ``accept`` chose, or None."""
+        self.compression: Agreement | None = None
+        """What ``accept`` agreed to of the client's offers, or None."""
+        self.accepted = False
+        """True when a response that opens the connection was sent."""
+        self._origins = origins
+        self._subprotocols = checked_subprotocols(subprotocols)
+        self._select_subprotocol = select_subprotocol
+        self._compression = deflate.settings(compression)
+        if self._compression is not None:
+            deflate.check_server(self._compression)
+        self._server_header = server_header
+        self._max_head_size = max_head_size
+        self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
+        self._first = b""
+        self._head_size = 0
+        self._may_switch = False  # accept() found nothing wrong
+        self._to_send = b""
+        self._trailing = bytearray()
+
+    # Receiving
+
+    @property
+    def trailing_data(self) -> bytes:
+        """What came behind the request, of a client that did not wait for the response."""
+        return bytes(self._trailing)
+
+    def receive_data(self, chunk: Buffer) -> None:
+        """Take received bytes, in chunks of any size."""
+        data = bytes(memoryview(chunk))
+        if self.request is None and self.error is None and data:
+            try:
+                data = self._read_head(data)
+            except InvalidHandshake as error:
+                self._fail(error)
+        if self.request is not None and self.error is None:
+            self._keep(data)
+
+    def receive_eof(self) -> None:
+        """Note that the client closed the connection."""
+        if self.request is None and self.error is None:
+            how = "before its request was complete" if self._first else "without a request"
+            self.error = closed_early(f"the client closed the connection {how}")
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Read the request from ``data``; return what comes behind it."""
+        assert self._http is not None
+        piece = data[: self._max_head_size - self._head_size]
+        self._head_size += len(piece)
+        if len(self._first) < SHOWN_SIZE:
+            self._first += piece[: SHOWN_SIZE - len(self._first)]
+        self._http.receive_data(piece)
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            if self._first[0] < 0x20:
+                raise not_http("client", self._first) from error
+            raise malformed("request", error) from error
+        if not isinstance(event, h11.Request):  # NEED_DATA
+            if self._head_size == self._max_head_size:
+                raise head_too_large("request", self._max_head_size)
+            return b""
+        check_n_headers(event, "request")
+        self.request = to_request(event)
+        return self._http.trailing_data[0] + data[len(piece) :]
+
+    def _keep(self, data: bytes) -> None:
+        assert self.request is not None
+        if has_body(self.request.headers):
+            return  # accept() refuses it
+        room = MAX_EARLY_SIZE - len(self._trailing)
+        self._trailing += data[:room]
+        if len(data) > room and not self.accepted:
+            self._fail(
+                InvalidMessage(
+                    f"the client sent more than {MAX_EARLY_SIZE} bytes without waiting for the response"
+                )
+            )
+
+    def _fail(self, error: InvalidHandshake) -> None:
+        self.error = without_frames(error)
+        self.response_due = self._error_response(error)
+
+    # Answering
+
+    def accept(self) -> Response:
+        """Check the request (4.2.1) and return the response to it (4.2.2), for ``send_response``.
+
+        A 101 opens the connection. Anything else refuses; then ``error`` says why.
+
+        Raises ``InvalidState`` before there is a request, ``ValueError`` when ``select_subprotocol`` returned
+        what was not offered, and whatever else that raised.
+        """
+        if self.response_due is not None:
+            return self.response_due
+        if self.request is None:
+            raise InvalidState("there is no request to accept yet")
+        try:
+            key = self._check_request(self.request)
+            self.subprotocol = self._choose_subprotocol(self.request.headers)
+        except InvalidHandshake as error:
+            self.error = without_frames(error)
+            return self._error_response(error)
+        self._may_switch = True
+        headers = Headers()
+        headers["Date"] = email.utils.formatdate(usegmt=True)
+        headers["Upgrade"] = "websocket"
+        headers["Connection"] = "Upgrade"
+        headers["Sec-WebSocket-Accept"] = accept_value(key)
+        if self.subprotocol is not None:
+            headers["Sec-WebSocket-Protocol"] = self.subprotocol
+        if self.compression is not None:
+            headers["Sec-WebSocket-Extensions"] = self.compression.response
+        if self._server_header is not None:
+            headers["Server"] = self._server_header
+        return Response(101, "Switching Protocols", headers)
+
+    def _check_request(self, request: Request) -> str:
+        """Raise unless the request is what 4.2.1 asks for; return its key."""
+        headers = request.headers
+        if not _HTTP_1_1_OR_HIGHER.fullmatch(request.protocol):
+            raise InvalidProtocol(request.protocol)
+        if request.method != "GET":
+            raise InvalidMethod(request.method)
+        if has_body(headers):
+            raise InvalidMessage("a WebSocket handshake has no body")
+        if not request.path.startswith("/"):
+            raise InvalidMessage(f"the request is for {shown(request.path)}, which is no path")
+        hosts = headers.get_all("Host")  # not more than one: h11 sees to that
+        if not hosts:
+            raise InvalidHeader("Host")
+        if not _HOST.fullmatch(hosts[0]):
+            raise InvalidHeaderValue("Host", hosts[0])
+        check_upgrade(headers)
+        versions = headers.get_all("Sec-WebSocket-Version")
+        if versions != [VERSION]:
+            raise InvalidHeaderValue("Sec-WebSocket-Version", ", ".join(versions) if versions else None)
+        keys = headers.get_all("Sec-WebSocket-Key")
+        if not keys:
+            raise InvalidHeader("Sec-WebSocket-Key")
+        # 11.3.1: not more than once.
+        if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+            raise InvalidHeaderValue("Sec-WebSocket-Key", ", ".join(keys))
+        self._check_origin(headers.get_all("Origin"))
+        # 9.1: a header that does not follow the grammar fails the handshake, even if we use no extension.
+        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        if self._compression is None:
+            parse_extensions(extensions)
+        else:
+            self.compression = deflate.accept(extensions, self._compression)
+        return keys[0]
+
+    def _check_origin(self, values: list[str]) -> None:
+        if len(values) > 1:  # RFC 6454 7.3
+            raise InvalidHeaderValue("Origin", ", ".join(values))
+        if self._origins is None:
+            return
+        origin = values[0] if values else None
+        for allowed in self._origins:
+            if isinstance(allowed, re.Pattern):
+                if origin is not None and allowed.fullmatch(origin):
+                    return
+            elif allowed == origin:
+                return
+        raise InvalidOrigin(origin)
+
+    def _choose_subprotocol(self, headers: Headers) -> str | None:
+        name = "Sec-WebSocket-Protocol"
+        values = headers.get_all(name)
+        offers = parse_tokens(name, values)
+        if values and not offers:  # 4.3: 1#token
+            raise InvalidHeaderValue(name, "")
+        if self._select_subprotocol is None:
+            return next((offer for offer in offers if offer in self._subprotocols), None)
+        chosen = self._select_subprotocol(offers)
+        if chosen is not None and chosen not in offers:
+            raise ValueError(
+                f"select_subprotocol returned {chosen!r}, which is none of the offers {offers!r}"
+            )
+        return chosen
+
+    def reject(self, status: int, text: str, headers: HeadersLike | None = None) -> Response:
+        """Return a plain text response that does not open the connection, for ``send_response``.
+
+        ``status``: 200 to 599, else ``ValueError``. ``headers`` take the place of ours of the same name.
+        """
+        status = int(status)
+        check_status(status)
+        try:
+            phrase = http.HTTPStatus(status).phrase
+        except ValueError:  # one that nobody has registered
+            phrase = ""
+        body = text.encode()
+        ours = Headers()
+        ours["Date"] = email.utils.formatdate(usegmt=True)
+        ours["Connection"] = "close"
+        ours["Content-Length"] = str(len(body))
+        ours["Content-Type"] = "text/plain; charset=utf-8"
+        if self._server_header is not None:
+            ours["Server"] = self._server_header
+        theirs = Headers(headers) if headers is not None else Headers()
+        for name in theirs:
+            ours.pop(name, None)
+        ours.update(theirs)
+        return Response(status, phrase, ours, body)
+
+    def _error_response(self, error: InvalidHandshake) -> Response:
+        status = next(status for kind, status in _STATUSES if isinstance(error, kind))
+        text = f"The WebSocket handshake failed: {error}.\n"
+        headers = Headers()
+        if isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version":
+            status = http.HTTPStatus.UPGRADE_REQUIRED  # 4.2.2, 4.4
+            headers["Sec-WebSocket-Version"] = VERSION
+        if status == http.HTTPStatus.UPGRADE_REQUIRED:
+            # RFC 9110 15.5.22 wants Upgrade, and 7.8 its option in Connection.
+            headers["Upgrade"] = "websocket"
+            headers["Connection"] = "close, Upgrade"
+        if isinstance(error, InvalidUpgrade):
+            text = f"This is a WebSocket endpoint: open it with a WebSocket client.\n\n{text}"
+        if status == http.HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET"  # RFC 9110 15.5.6
+        return self.reject(status, text, headers)
+
+    def send_response(self, response: Response) -> None:
+        """Send ``response``, of ``accept``, ``reject`` or the caller's own making.
+
+        One that does not open the connection is completed with ``Date``, ``Content-Length`` and ``Connection:
+        close`` where they are missing. If the client has sent too much since ``accept`` returned a 101,
+        ``response_due`` goes out instead. A 101 without its ``Sec-WebSocket-Extensions`` declines compression.
+
+        Raises ``ValueError`` for one that cannot be sent, ``InvalidState`` when one was sent already.
+        """
+        if self._http is None:
+            raise InvalidState("a response was sent already")
+        opens = response.status_code == 101
+        if opens and not self._may_switch:
+            raise ValueError("a response with 101 is made by accept(), from a request that is right")
+        if opens and self.response_due is not None:
+            response, opens = self.response_due, False
+        if opens and response.body:
+            raise ValueError("a response with 101 has no body")
+        if not opens:
+            check_status(response.status_code)
+        if not _REASON_PHRASE.fullmatch(response.reason_phrase):
+            raise ValueError(f"reason phrase {response.reason_phrase!r} has a character that cannot be sent")
+        headers = Headers(response.headers)
+        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        if opens and self.compression is not None and extensions not in ([], [self.compression.response]):
+            raise ValueError(
+                "leave Sec-WebSocket-Extensions as accept() made it, or out: we keep to nothing else"
+            )
+        body = b"" if opens else self._complete(response, headers)
+        kind = h11.InformationalResponse if opens else h11.Response
+        try:
+            event = kind(
+                status_code=response.status_code,
+                reason=response.reason_phrase.encode("iso-8859-1"),
+                headers=to_wire(headers),
+            )
+        except h11.LocalProtocolError as error:
+            raise ValueError(f"the response cannot be sent: {error}") from None
+        self._to_send += self._http.send(event) + body
+        self._http = None
+        self._select_subprotocol = (
+            None  # the caller's function often knows the connection, and would keep it alive
+        )
+        self.accepted = opens
+        if not opens:
+            self.subprotocol = None
+        if not opens or not extensions:
+            self.compression = None
+
+    def _complete(self, response: Response, headers: Headers) -> bytes:
+        """Add to ``headers`` what a final response needs; return the body as it is sent."""
+        if "Transfer-Encoding" in headers:
+            raise ValueError("leave Transfer-Encoding out: the body is sent as it is, with its length")
+        size = str(len(response.body))
+        has_body = response.status_code not in (204, 304)  # RFC 9110 15.3.5, 15.4.5
+        if response.body and not has_body:
+            raise ValueError(f"a response with {response.status_code} has no body")
+        if has_body and headers.setdefault("Content-Length", size) != size:
+            raise ValueError(f"Content-Length is {headers['Content-Length']}, but the body has {size} bytes")
+        headers.setdefault("Date", email.utils.formatdate(usegmt=True))
+        if self._server_header is not None:
+            headers.setdefault("Server", self._server_header)
+        # RFC 9112 9.6: the adapter closes, since we read nothing but handshakes.
+        if "close" not in ",".join(headers.get_all("Connection")).lower():
+            headers["Connection"] = "close"
+        # RFC 9110 9.3.2: the response to HEAD is a head.
+        return b"" if self.request is not None and self.request.method == "HEAD" else bytes(response.body)
+
+    def data_to_send(self) -> bytes:
+        """Return the bytes that are to be sent, once."""
+        data, self._to_send = self._to_send, b""
+        return data
