@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=$(command -v "${1:-python3}")
+[[ $python == /* ]] || python=$PWD/$python # a path from the root of the project
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
