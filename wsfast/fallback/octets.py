@@ -1,0 +1,128 @@
+"""Bytes in plain Python: masking (RFC 6455 5.3) and UTF-8 (8.1)."""
+
+from __future__ import annotations
+
+import io
+import operator
+from codecs import utf_8_decode
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Utf8Validator", "apply_mask", "mask_inplace", "utf8_valid"]
+
+_XOR_BLOCK_SIZE: Final = 4096
+
+
+def to_bytes(data: Buffer) -> bytes:
+    """Return the raw bytes of any C-contiguous bytes-like object, whatever its items are."""
+    if type(data) is bytes:
+        return data
+    with memoryview(data) as view:
+        if not view.c_contiguous:
+            raise BufferError("buffer is not C-contiguous")
+        return view.tobytes()
+
+
+# Masking (5.3)
+
+# The most significant byte first, as lengths have it (5.2). Looked up once: XOR of 32 bytes 1.5 times as fast.
+from_bytes: Final = int.from_bytes
+
+
+def xor(data: bytes, masking_key: bytes) -> bytes:
+    """XOR with the repeated key, as one long integer, or above 4 KiB as one a block.
+
+    Blocks are 1.9 times as fast as one integer at 64 KiB and 2.4 times at 1 MiB. Four ``bytes.translate``,
+    one for each byte of the key, take the same time at 16 KiB and 4 times as long at 32 bytes (bench_mask, 3.11).
+    """
+    size = len(data)
+    if size <= _XOR_BLOCK_SIZE:
+        key_stream = from_bytes((masking_key * (size // 4 + 1))[:size])
+        return (from_bytes(data) ^ key_stream).to_bytes(size)
+    key_stream = from_bytes(masking_key * (_XOR_BLOCK_SIZE // 4))
+    whole = size - size % _XOR_BLOCK_SIZE
+    blocks = [
+        (from_bytes(data[pos : pos + _XOR_BLOCK_SIZE]) ^ key_stream).to_bytes(_XOR_BLOCK_SIZE)
+        for pos in range(0, whole, _XOR_BLOCK_SIZE)
+    ]
+    blocks.append(xor(data[whole:], masking_key))
+    return b"".join(blocks)
+
+
+def checked_key(masking_key: Buffer) -> bytes:
+    key = to_bytes(masking_key)
+    if len(key) != 4:
+        raise ValueError(f"masking key has {len(key)} bytes, not 4")
+    return key
+
+
+def apply_mask(data: Buffer, masking_key: Buffer) -> bytes:
+    """Mask or unmask ``data``: XOR with the 4-byte ``masking_key``, repeated (RFC 6455 5.3)."""
+    return xor(to_bytes(data), checked_key(masking_key))
+
+
+def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
+    """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3)."""
+    key = checked_key(masking_key)
+    phase = operator.index(phase)
+    if not 0 <= phase <= 3:
+        raise ValueError(f"phase is {phase}, not 0 to 3")
+    with memoryview(buffer) as view:
+        if view.readonly:
+            raise BufferError("buffer is read-only")
+        masked = xor(to_bytes(view), key[phase:] + key[:phase])
+        # readinto() writes raw bytes; a memoryview refuses to, for items of some formats.
+        io.BytesIO(masked).readinto(view)
+    return (phase + len(masked)) % 4
+
+
+# UTF-8 (8.1)
+
+
+def utf8_rest(data: bytes) -> bytes | None:
+    """Return the unfinished character at the end of ``data`` (0 to 3 bytes), or None if it is not UTF-8."""
+    if data.isascii():
+        return b""  # 1.6 times as fast for 16 KiB of ASCII, 2.2 times for 1 KiB (bench_utf8, 3.11)
+    try:
+        _, valid_size = utf_8_decode(data, "strict", False)
+    except UnicodeDecodeError:
+        return None
+    rest = data[valid_size:]
+    # After ED A0 to ED BF, the start of a surrogate, CPython waits for a third byte that cannot mend it.
+    # It is the only prefix at which it does so: all of up to 3 bytes and the edges of 4 were compared
+    # with table 3-7 of the Unicode standard.
+    if rest[:1] == b"\xed" and rest[1:] >= b"\xa0":
+        return None
+    return rest
+
+
+def utf8_valid(data: Buffer) -> bool:
+    """Tell whether ``data`` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms)."""
+    return utf8_rest(to_bytes(data)) == b""
+
+
+class Utf8Validator:
+    """Check UTF-8 as it arrives, in pieces cut anywhere (RFC 6455 8.1)."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest: bytes | None = b""  # None: it was not UTF-8
+
+    def feed(self, data: Buffer) -> bool:
+        """Check the next piece. False from the first byte that no continuation could mend, and ever after."""
+        piece = to_bytes(data)
+        if self._rest is not None:
+            self._rest = utf8_rest(self._rest + piece)
+        return self._rest is not None
+
+    @property
+    def complete(self) -> bool:
+        """True when all that was fed is valid and does not end inside a character."""
+        return self._rest == b""
+
+    def reset(self) -> None:
+        """Start anew, as after construction."""
+        self._rest = b""
