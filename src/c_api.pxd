@@ -9,6 +9,7 @@ cdef extern from "Python.h":
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
     Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
+    Py_ssize_t n_references "Py_REFCNT"(PyObject* object)
     int PyUnicode_Resize(PyObject** text, Py_ssize_t length) except -1
     PyObject* new_str "PyUnicode_New"(Py_ssize_t length, uint32_t max_char) except NULL
     void* str_data "PyUnicode_DATA"(PyObject* text)

@@ -16,7 +16,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyB
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.memoryview cimport PyMemoryView_FromObject
-from cpython.ref cimport Py_INCREF, Py_REFCNT, Py_XDECREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check
 from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -413,16 +413,14 @@ cdef class _Decoder:
     cdef int resize(self, Py_ssize_t size) except -1:
         cdef PyObject* moved
         cdef const char* old
-        if self.room is not None and Py_REFCNT(self.room) == 1:
-            self.room = None  # nobody looks at it any more, and `collected` is ours alone
-        if self.collected == NULL or self.room is not None:
+        self.room = None  # views of it, if there are any, keep what they need
+        if self.collected == NULL or n_references(self.collected) > 1:
             moved = new_str(size, 0x7F) if self.collects_str else new_bytes(NULL, size)
             if self.collected != NULL:
                 # Somebody still holds a view of it, and may have it.
                 old = <const char*>(str_data(self.collected) if self.collects_str else bytes_data(self.collected))
                 memcpy(str_data(moved) if self.collects_str else bytes_data(moved), old, min(self.n_collected, size))
                 Py_XDECREF(self.collected)
-                self.room = None
             self.collected = moved
             return 0
         try:
