@@ -43,6 +43,7 @@ from asyncio_helpers import (
 from helpers import BINARY, CLOSE, CONTINUATION, KEY, TEXT, frame
 
 import wsfast
+from wsfast.asyncio.buffered import BufferedReceiver
 from wsfast.asyncio.client import ClientConnection, backoff, connect, process_exception, unix_connect
 from wsfast.asyncio.server import ServerConnection, serve, unix_serve
 from wsfast.connection import ReadyState
@@ -343,6 +344,42 @@ async def test_wss(connection_codec: ModuleType) -> None:
         assert (ws.close_code, ws.close_reason) == (1000, "")
         with pytest.raises(ConnectionClosedOK):
             await ws.recv()
+
+
+LARGE = {
+    "binary": bytes(range(256)) * 12_000,
+    "ASCII": "plain text, " * 250_000,
+    "Korean": "안녕하세요 " * 200_000,
+    "Korean at the end": "plain text, " * 250_000 + "끝",
+}
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+@in_loop
+async def test_large_messages_are_received_in_place(
+    tls: bool, connection_codec: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6455 5.6: with control frames and small messages between them, on asyncio's own transports."""
+    n_in_place = 0
+    buffer_updated = BufferedReceiver.buffer_updated
+
+    def counted(receiver: BufferedReceiver, nbytes: int) -> None:
+        nonlocal n_in_place
+        n_in_place += receiver._is_in_place
+        buffer_updated(receiver, nbytes)
+
+    monkeypatch.setattr(BufferedReceiver, "buffer_updated", counted)
+    async with serve(echo, HOST, 0, max_size=None, ssl=server_tls() if tls else None) as server:
+        uri = f"{'wss' if tls else 'ws'}://localhost:{port_of(server)}/"
+        async with connect(uri, ssl=client_tls() if tls else None, host=HOST, max_size=None) as connection:
+            for message in LARGE.values():
+                sending = asyncio.create_task(connection.send(message))
+                assert await connection.recv() == message
+                await sending
+                await (await connection.ping())
+                await connection.send("small")
+                assert await connection.recv() == "small"
+    assert n_in_place > 0
 
 
 @in_both_loops

@@ -2,7 +2,8 @@
 
 They allocate 256 KiB for every read otherwise, and pay up to 20 us for it, by luck of the heap (benchmarks/echo.py
 on the stock loop). Parsing is synchronous and copies what it keeps, so that one buffer serves all connections of a
-loop, and an idle one owns none. uvloop has a buffer of its own, and is 5 % faster without this.
+loop, and an idle one owns none. The rest of a large payload is received where its message will lie: 4 MiB take 0.8 of
+the time, 100 KiB the same. uvloop has a buffer of its own, and is 5 % faster without this.
 """
 
 from __future__ import annotations
@@ -29,17 +30,24 @@ def _buffer_of(loop: asyncio.AbstractEventLoop) -> memoryview:
 class BufferedReceiver(asyncio.BufferedProtocol):
     """Stands between a transport and a connection, which remains an ``asyncio.Protocol``."""
 
-    __slots__ = ("_buffer", "_connection")
+    __slots__ = ("_buffer", "_connection", "_is_in_place")
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self._buffer = _buffer_of(loop)
         self._connection = connection
+        self._is_in_place = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        # A decoder that has not begun yet has no buffer.
+        place = self._connection.protocol.decoder.get_buffer()
+        self._is_in_place = place is not None
+        return self._buffer if place is None else place
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._connection.data_received(self._buffer[:nbytes])
+        if self._is_in_place:
+            self._connection.take_events(self._connection.protocol.decoder.buffer_updated(nbytes))
+        else:
+            self._connection.data_received(self._buffer[:nbytes])
 
     def eof_received(self) -> bool:
         return self._connection.eof_received()

@@ -296,7 +296,10 @@ class Connection(BatchWriter, asyncio.Protocol):
             self._handshake_received(data)
             return
         # Once we are OPEN straight to the decoder: Connection.receive_data between would be 0.1 us a chunk.
-        events = self._feed(data)
+        self.take_events(self._feed(data))
+
+    def take_events(self, events: list[Event]) -> None:
+        """Take what the decoder made of the bytes that came last."""
         if self._decoder.has_control:
             self._receive_control(cast("list[Event | Failure]", events))
         else:
