@@ -473,6 +473,7 @@ def mistakes(codec: ModuleType, odd: Any) -> dict[str, Callable[[], Any]]:
         "MessageDecoder, frame": lambda: made(codec.MessageDecoder(Role.CLIENT, max_frame_size=odd), limits),
         "MessageDecoder, fragments": lambda: made(codec.MessageDecoder(Role.CLIENT, max_fragments=odd), limits),
         "MessageDecoder, text": lambda: codec.MessageDecoder(Role.CLIENT, text=odd).text,
+        "MessageDecoder, inflate": lambda: codec.MessageDecoder(Role.CLIENT, inflate=odd).feed(b"\x81\x00"),
         "MessageDecoder.get_buffer": lambda: codec.MessageDecoder(Role.CLIENT).get_buffer(odd),
         "MessageDecoder.buffer_updated": lambda: codec.MessageDecoder(Role.CLIENT).buffer_updated(odd),
         "MessageDecoder.feed": lambda: codec.MessageDecoder(Role.CLIENT).feed(odd),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 
 import pytest
@@ -65,7 +66,9 @@ def test_the_choice_is_told(codec: ModuleType, peer: Peer) -> None:
     assert codec.MessageDecoder(peer.role).text == "str"
     assert codec.MessageDecoder(peer.role, text="bytes").text == "bytes"
     for wrong in ("utf-8", "", b"str", None, str, bytes):
-        with pytest.raises(ValueError, match="text"):
+        with pytest.raises(
+            ValueError, match=rf"^text must be 'str' or 'bytes', not {re.escape(repr(wrong))}$"
+        ):
             codec.MessageDecoder(peer.role, text=wrong)
 
 

@@ -319,11 +319,11 @@ class MessageDecoder(_FrameParser[Event]):
         inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None:
         if inflate is not None and not callable(inflate):
-            raise TypeError(f"inflate is {inflate!r}, not a function")
+            raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
         allowed_rsv = 0 if inflate is None else _RSV1
         super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv)
         if text not in ("str", "bytes"):
-            raise ValueError(f"text is {text!r}, not 'str' or 'bytes'")
+            raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
         self._text = text
         self._inflate = inflate
         self._utf8 = Utf8Validator()
@@ -376,9 +376,9 @@ class MessageDecoder(_FrameParser[Event]):
         """Decode what was received into the buffer that ``get_buffer`` returned last."""
         size = operator.index(nbytes)
         if self._room is None:
-            raise RuntimeError("buffer_updated() without a get_buffer() before it")
+            raise RuntimeError("buffer_updated() without get_buffer() before it")
         if not 0 <= size <= len(self._room):
-            raise ValueError(f"{size} bytes are not in a buffer of {len(self._room)}")
+            raise ValueError(f"{size} bytes cannot have come into a buffer of {len(self._room)}")
         return self.feed(self._room[:size])
 
     def _control_frame(self, payload: bytes, close: Close | None, results: list[Event]) -> None:
