@@ -82,7 +82,7 @@ async def test_scope() -> None:
     app = App()
     wire = await app.asked(
         headers=b"x-latin: \xe9\r\nsec-websocket-protocol: a, b\r\nSec-WebSocket-Protocol: c\r\n",
-        root_path="/root",
+        root_path="/prefix",
     )
     assert app.scope == {
         "type": "websocket",
@@ -91,9 +91,9 @@ async def test_scope() -> None:
         "scheme": "ws",
         "server": ("127.0.0.1", 8000),
         "client": ("127.0.0.1", 8001),
-        "root_path": "/root",
-        "path": "/root/a/b",
-        "raw_path": b"/root/a%2Fb",
+        "root_path": "/prefix",
+        "path": "/prefix/a/b",
+        "raw_path": b"/prefix/a%2Fb",
         "query_string": b"c=%20",
         "headers": [
             (b"host", b"example.org"),
