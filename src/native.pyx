@@ -257,7 +257,7 @@ cdef Py_ssize_t DEFLATED_BLOCK_SIZE = 2048
 
 
 cdef uint64_t max_deflated_size(uint64_t max_message_size) noexcept:
-    """Bytes that a compressed message of `max_message_size` may have: no sane encoder needs an eighth more."""
+    """Bytes that a compressed message of `max_message_size` may have (10.4): no encoder needs an eighth more."""
     cdef uint64_t more = max_message_size // 8 + 1024
     return UINT64_MAX if max_message_size > UINT64_MAX - more else max_message_size + more
 
