@@ -771,7 +771,9 @@ cdef class MessageDecoder(_Decoder):
                     elif not self.collect_inflated(inflated):
                         return None
             except faults.PeerFault as fault:
-                self.fail(fault.failure)
+                # What came before it is judged before it.
+                if last is None or self.collect_inflated(last):
+                    self.fail(fault.failure)
                 return None
             if pos == size:
                 break

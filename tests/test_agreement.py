@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import zlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,7 @@ from helpers import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from wsfast.deflate import Inflater, accept
 from wsfast.events import Close, Event, Failure, Frame, Ping, Pong, Role
 
 SEED = int(os.environ.get("WSFAST_SEED") or random.randrange(2**48))
@@ -531,6 +533,18 @@ def test_masks_and_validators_agree(codecs: tuple[ModuleType, ModuleType]) -> No
             seen = [(validator.feed(piece), validator.complete) for validator in validators]
             assert seen[0] == seen[1], seed
         assert validators[0].feed(b"") is (utf8_error(data) is None), seed
+
+
+@pytest.mark.parametrize("size", [6150, 20_000], ids=["one piece", "several pieces"])
+def test_of_two_faults_in_a_compressed_message_the_first_counts(codec: ModuleType, size: int) -> None:
+    """RFC 6455 8.1, RFC 7692 7.2.2: what was inflated before the broken block is judged before it."""
+    deflate = zlib.compressobj(wbits=-15)
+    payload = deflate.compress(b"\xff" + b"a" * size) + deflate.flush(zlib.Z_SYNC_FLUSH) + b"\x07"
+    agreement = accept(["permessage-deflate"], "deflate")
+    assert agreement is not None
+    decoder = codec.MessageDecoder(Role.CLIENT, inflate=Inflater(Role.CLIENT, agreement).inflate)
+    assert decoder.feed(frame(TEXT, payload, rsv=4)) == []
+    assert decoder.failure == Failure(1007, "text message is not valid UTF-8", "8.1")
 
 
 def test_limits_of_frames_are_those_of_data_frames(codec: ModuleType) -> None:
