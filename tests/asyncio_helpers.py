@@ -405,7 +405,7 @@ def wire(role: Role, **options: Any) -> Wired:
     transport = FakeTransport(connection, role)
     connection.connection_made(transport)
     if keepalive:
-        connection._keepalive.start()
+        connection._start_keepalive()
     return Wired(connection, transport, KEY if role is Role.SERVER else None)
 
 

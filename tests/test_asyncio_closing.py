@@ -180,7 +180,7 @@ async def test_messages_before_a_fault_can_be_answered(connection_codec: ModuleT
 
 @without_io
 async def test_a_slow_handler_can_answer_what_came_before_the_close() -> None:
-    """Also after the peer closed its half of TCP; within close_timeout, as somebody receives."""
+    """Also after the peer closed its half of TCP; as long as messages are taken, within close_timeout."""
     wired = wire(Role.SERVER, close_timeout=10)
     receiving = asyncio.create_task(wired.connection.recv())
     await all_done()
@@ -190,12 +190,12 @@ async def test_a_slow_handler_can_answer_what_came_before_the_close() -> None:
     wired.transport.receive_eof()
     for _ in range(2):
         message = await wired.connection.recv()
-        await asyncio.sleep(4)
+        await asyncio.sleep(0.2)
         await wired.connection.send(message)
     with pytest.raises(ConnectionClosedOK):
         await wired.connection.recv()
     assert wired.transport.take() == [text("1"), text("2"), close(1000)]
-    assert asyncio.get_running_loop().time() == pytest.approx(1008)
+    assert asyncio.get_running_loop().time() == pytest.approx(1000.4)
 
 
 @without_io
@@ -205,7 +205,7 @@ async def test_a_slow_handler_that_never_had_to_wait_can_answer_too() -> None:
     wired.receive(wired.frame(TEXT, "1"), wired.frame(TEXT, "2"), wired.close_frame(1000))
     for _ in range(2):
         message = await wired.connection.recv()
-        await asyncio.sleep(4)
+        await asyncio.sleep(0.2)
         await wired.connection.send(message)
     assert wired.transport.take() == [text("1"), text("2")]
     receiving = asyncio.create_task(wired.connection.recv())
@@ -228,13 +228,13 @@ async def test_close_is_answered_at_once_when_nothing_is_queued(role: Role) -> N
 
 @both_roles
 @without_io
-async def test_close_is_answered_after_a_second_when_nobody_ever_received(role: Role) -> None:
+async def test_close_is_answered_soon_when_nobody_receives(role: Role) -> None:
     """A server that only sends: what its clients say must not keep them waiting for the answer to their Close."""
     wired = wire(role, close_timeout=10)
     wired.receive(wired.frame(TEXT, "never taken"), wired.close_frame())
     assert wired.connection.ready_state is ReadyState.OPEN
     assert await wired.next_write() == [close(1000)]
-    assert asyncio.get_running_loop().time() == pytest.approx(1001)
+    assert asyncio.get_running_loop().time() == pytest.approx(1000.25)
     await wired.finish()
     assert await wired.connection.recv() == "never taken"
     with pytest.raises(ConnectionClosedOK):
@@ -242,7 +242,7 @@ async def test_close_is_answered_after_a_second_when_nobody_ever_received(role: 
 
 
 @without_io
-async def test_fault_is_answered_after_close_timeout_when_nobody_receives() -> None:
+async def test_fault_is_answered_soon_when_nobody_receives() -> None:
     wired = wire(Role.SERVER, close_timeout=10)
     wired.receive(wired.frame(TEXT, "never taken"), wired.frame(3))
     [closing] = await wired.next_write()

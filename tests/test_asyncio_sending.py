@@ -718,33 +718,45 @@ async def test_keepalive_fails_the_connection_when_the_pong_is_missing(
     loop = asyncio.get_running_loop()
     [ping] = await wired.next_write()
     assert ping.opcode == PING
-    wired.receive(wired.frame(PONG, b"another"), wired.frame(TEXT, "a message is no pong"))
+    wired.receive(wired.frame(PONG, b"another"), wired.frame(TEXT, "a sign of life, and no Pong"))
     assert await receiving
     [closing] = await wired.next_write()
     assert closing == close(1011, "keepalive ping timeout")
-    assert loop.time() == pytest.approx(1025)
+    assert loop.time() == pytest.approx(1030), "one timeout more, for the bytes that came within the first"
     with pytest.raises(ConnectionClosedError) as closed:
         await wired.connection.recv()
     assert closed.value.sent == Close(1011, "keepalive ping timeout")
-    assert loop.time() <= 1028.1, "the peer's Close is waited for no longer than close_timeout"
+    assert isinstance(closed.value.__cause__, TimeoutError)
+    assert loop.time() <= 1033.1, "the peer's Close is waited for no longer than close_timeout"
 
 
 @without_io
-async def test_paused_reading_is_no_missing_pong() -> None:
-    """The Pong may well be there: it is us who do not read."""
+async def test_a_pong_is_found_though_nobody_takes_messages() -> None:
+    """The peer is fine and only waits for us: it is kept, however long."""
     wired = wire(Role.SERVER, ping_interval=20, ping_timeout=5, max_queue=2)
-    [ping] = await wired.next_write()
     wired.receive_numbers(3)
-    assert not wired.transport.reading
-    await asyncio.sleep(100)
+    for _ in range(10):
+        [ping] = await wired.next_write()
+        assert not wired.transport.reading
+        while not wired.transport.reading:
+            await asyncio.sleep(1)
+        wired.receive(wired.frame(PONG, ping.payload))
     assert wired.connection.ready_state is ReadyState.OPEN
-    assert wired.transport.writes == []
-    for _ in range(3):
-        await wired.connection.recv()
-    wired.receive(wired.frame(PONG, ping.payload))
-    await asyncio.sleep(10)
-    assert wired.connection.ready_state is ReadyState.OPEN
+    assert [await wired.connection.recv() for _ in range(3)] == ["0", "1", "2"]
     await wired.finish()
+
+
+@both_roles
+@without_io
+async def test_a_peer_that_is_gone_is_found_though_nobody_takes_messages(role: Role) -> None:
+    wired = wire(role, ping_interval=20, ping_timeout=5, close_timeout=3, max_queue=2)
+    wired.receive_numbers(3)
+    await wired.connection.wait_closed()
+    assert asyncio.get_running_loop().time() == pytest.approx(1033)
+    assert [await wired.connection.recv() for _ in range(3)] == ["0", "1", "2"]
+    with pytest.raises(ConnectionClosedError) as closed:
+        await wired.connection.recv()
+    assert closed.value.sent == Close(1011, "keepalive ping timeout")
 
 
 @without_io

@@ -39,6 +39,9 @@ __all__ = ["Connection", "ReadyState"]
 # 7.4.1: the codes of an orderly end; 1005 is an empty Close frame.
 _ORDERLY = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED})
 
+# A tuple: `str | bytes` would be computed anew for each event.
+_MESSAGE = (str, bytes)
+
 # Pings that wait for their Pong at most, before the oldest goes unanswered.
 MAX_PONGS = 64
 
@@ -153,25 +156,36 @@ class Connection:
             self._compress(self.handshake.compression)
         return self.handshake.trailing_data
 
-    def receive_control(self, events: list[Event | Failure]) -> None:
-        """Act on the control frames in ``events``, and append the failure if there is one.
+    def receive_control(
+        self, events: list[Event | Failure], tell: Callable[[Event | Failure], None] | None = None
+    ) -> list[str | bytes]:
+        """Act on the control frames in ``events``, append the failure if there is one, and return the messages.
 
-        For an adapter that calls ``decoder.feed`` itself once we are OPEN, and this when ``decoder.has_control``.
+        ``tell`` is called for each event that is no message. For an adapter that calls ``decoder.feed`` itself once
+        we are OPEN, and this if ``decoder.has_control``.
         """
         may_send = self.ready_state is ReadyState.OPEN
-        for event in events:
-            if type(event) is Ping and may_send:
-                self._pongs.append(event.payload)  # 5.5.2, 5.5.3
-            elif type(event) is Close:
-                self.close_received = self.ending = event
-                if self.peer_closed_first is None:
-                    self.peer_closed_first = True
+        messages: list[str | bytes] = []
         failure = self.decoder.failure
         if failure is not None:
             events.append(failure)
             self.ending = failure
+        for event in events:
+            if isinstance(event, _MESSAGE):
+                messages.append(event)
+                continue
+            if type(event) is Ping:
+                if may_send:
+                    self._pongs.append(event.payload)  # 5.5.2, 5.5.3
+            elif type(event) is Close:
+                self.close_received = self.ending = event
+                if self.peer_closed_first is None:
+                    self.peer_closed_first = True
+            if tell is not None:
+                tell(event)
         if not may_send:
             self.ending = None  # our Close is out already: nothing is owed
+        return messages
 
     def answer(self) -> None:
         """Let the peer's Close, or its fault, take effect: send the Close frame that is owed for it.
@@ -272,6 +286,11 @@ class Connection:
         data = self._to_send[0] if len(self._to_send) == 1 else b"".join(self._to_send)
         self._to_send.clear()
         return data
+
+    @property
+    def n_owed_pongs(self) -> int:
+        """Number of Pings that were received and whose Pongs ``data_to_send`` has not returned; 64 at most."""
+        return len(self._pongs)
 
     def _require_open(self, call: str) -> None:
         if self.ready_state is not ReadyState.OPEN:

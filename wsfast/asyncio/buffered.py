@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from typing_extensions import Buffer
+
+    from ..codec import Event
+    from ..connection import Connection
 
 RECEIVE_BUFFER_SIZE = 262_144  # bytes: what asyncio reads at most at a time anyway
 
@@ -27,39 +30,52 @@ def _buffer_of(loop: asyncio.AbstractEventLoop) -> memoryview:
     return buffer
 
 
+class Receiver(Protocol):
+    """The methods of a connection that its transport calls."""
+
+    protocol: Connection
+
+    def data_received(self, data: Buffer) -> None: ...
+    def heard(self, events: list[Event]) -> None: ...
+    def eof_received(self) -> bool | None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+
 class BufferedReceiver(asyncio.BufferedProtocol):
-    """Stands between a transport and a connection, which remains an ``asyncio.Protocol``."""
+    """Stands between a transport and a receiver, which remains an ``asyncio.Protocol``."""
 
-    __slots__ = ("_buffer", "_connection", "_is_in_place")
+    __slots__ = ("_buffer", "_is_in_place", "_receiver")
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
         self._buffer = _buffer_of(loop)
-        self._connection = connection
+        self._receiver = receiver
         self._is_in_place = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # A decoder that has not begun yet has no buffer.
-        place = self._connection.protocol.decoder.get_buffer()
+        place = self._receiver.protocol.decoder.get_buffer()
         self._is_in_place = place is not None
         return self._buffer if place is None else place
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._is_in_place:
-            self._connection.take_events(self._connection.protocol.decoder.buffer_updated(nbytes))
+            self._receiver.heard(self._receiver.protocol.decoder.buffer_updated(nbytes))
         else:
-            self._connection.data_received(self._buffer[:nbytes])
+            self._receiver.data_received(self._buffer[:nbytes])
 
-    def eof_received(self) -> bool:
-        return self._connection.eof_received()
+    def eof_received(self) -> bool | None:
+        return self._receiver.eof_received()
 
     def pause_writing(self) -> None:
-        self._connection.pause_writing()
+        self._receiver.pause_writing()
 
     def resume_writing(self) -> None:
-        self._connection.resume_writing()
+        self._receiver.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
+        self._receiver.connection_lost(exc)
 
 
 def wants_buffer(transport: asyncio.BaseTransport) -> bool:

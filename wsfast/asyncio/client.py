@@ -24,8 +24,9 @@ from ..deflate import Compression, offer, settings
 from ..exceptions import HandshakeTimeout, InvalidMessage, InvalidStatus, InvalidURI, SecurityError, shown_uri
 from ..handshake import USER_AGENT, ClientHandshake
 from ..headers import Headers
+from ..session import queue_limits
 from ..uri import WebSocketURI, parse_uri
-from .connection import Connection, Logger, queue_limits
+from .connection import Connection, Logger
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -72,7 +73,7 @@ class ClientConnection(Connection):
         if error is not None:
             self.transport.abort()
             try:
-                raise error from self._lost_exception
+                raise error from self._cause
             finally:
                 del error
 

@@ -22,8 +22,9 @@ from ..connection import ReadyState
 from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, Request, Response, ServerHandshake
+from ..session import HANDSHAKE, queue_limits
 from .client import size_limits
-from .connection import Connection, Logger, queue_limits
+from .connection import Connection, Logger
 
 if TYPE_CHECKING:
     from typing import Self
@@ -72,7 +73,7 @@ class ServerConnection(Connection):
         handshake = self._handshake
         if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
             # What follows the request waits in the kernel until we know what to do with it.
-            self._pause_reading()
+            self._pause(HANDSHAKE)
             self._handshake_done.set_result(None)
 
     async def handshake(
@@ -105,11 +106,11 @@ class ServerConnection(Connection):
             handshake.send_response(response)
         self.response = response
         self.transport.write(handshake.data_to_send())
-        self._resume_reading()
+        self._unpause(HANDSHAKE)
         if handshake.accepted:
             self._opened(self.protocol.open())
         else:
-            self._close_transport()
+            self._linger()
 
     async def _decide(
         self,

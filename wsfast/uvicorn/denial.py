@@ -21,7 +21,7 @@ class Denial:
     def __init__(
         self, status: int, headers: Sequence[tuple[str, str]], default_headers: Sequence[tuple[str, str]]
     ) -> None:
-        self._status = status
+        self.status = status
         self._headers = Headers(headers)
         self._headers.pop("Transfer-Encoding", None)  # which is ours to choose
         self._has_body = status not in (http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_MODIFIED)
@@ -75,7 +75,7 @@ class Denial:
     def _head(self) -> bytes:
         self._is_head_sent = True
         try:
-            phrase = http.HTTPStatus(self._status).phrase
+            phrase = http.HTTPStatus(self.status).phrase
         except ValueError:  # one that nobody has registered
             phrase = ""
-        return f"HTTP/1.1 {self._status} {phrase}\r\n{self._headers}".encode("iso-8859-1")
+        return f"HTTP/1.1 {self.status} {phrase}\r\n{self._headers}".encode("iso-8859-1")

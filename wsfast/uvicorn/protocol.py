@@ -1,27 +1,21 @@
 """The class that uvicorn makes for each WebSocket connection.
 
 uvicorn makes one for each request to upgrade, passes it the request once more, and then leaves it the transport.
-Frames, limits and the closing handshake are the sans-I/O connection's, the request is ``ServerHandshake``'s; what
-is here is ASGI: the scope, the events, and what uvicorn's own classes do about them. The rules, and why:
+Queue, keepalive and the orderly end are the session's, the request is ``ServerHandshake``'s. Here is ASGI: the scope,
+the events, and the habits of uvicorn's own classes. The rules, and why:
 
-- What an application can see is what it sees with uvicorn's own classes, and what uvicorn's tests ask for.
-- A message goes straight to a receiver that waits. Reading pauses when nobody does, after one message; to pause and
-  resume it for each message costs two system calls on asyncio's own loop.
-- Frames that are sent while received messages still wait go out in one write, when the application is about to wait
-  or at the loop's next turn, whichever is first.
-- The first end counts: ``receive`` returns it behind the messages that came before it, and from then on.
+- An application sees the same as with uvicorn's own classes, and as uvicorn's tests ask for.
+- Reading pauses after one message that nobody waits for.
+- The first end counts: ``receive`` returns it after the messages that came before it, and from then on.
+- TCP is closed whole: asyncio's clients of CPython 3.11 do not bear a server that closes its half first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import http
 import logging
-import math
-import socket
-from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.logging import TRACE_LOG_LEVEL
@@ -30,19 +24,20 @@ from uvicorn.protocols.utils import (
     get_client_addr,
     get_path_with_query_string,
     get_remote_addr,
+    is_ssl,
 )
 
-from ..asyncio.buffered import BufferedReceiver, wants_buffer
-from ..asyncio.writing import BatchWriter
-from ..codec import CloseCode, Event, Failure, Pong, Role
-from ..connection import Connection, Ending, ReadyState
+from ..asyncio.transport import TransportSession
+from ..codec import CloseCode, Role
+from ..connection import Connection, ReadyState
 from ..deflate import Deflate
 from ..handshake import Request, Response, ServerHandshake
+from ..session import SENDS_PER_TURN, Deadline, Stage
 from .denial import Denial
-from .keepalive import Keepalive
 from .scope import decoded, make_scope
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
     from uvicorn._types import (
         ASGIReceiveEvent,
         ASGISendEvent,
@@ -59,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketProtocol"]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
+_STAGE_CONNECTING, _STAGE_OPEN = Stage.CONNECTING, Stage.OPEN
 
 # uvicorn has a limit for the inflated message, ws_max_size, and none for its ratio.
 _DEFLATE = Deflate(max_ratio=None)
@@ -66,18 +62,17 @@ _DEFLATE = Deflate(max_ratio=None)
 # Bytes of a request's head: uvicorn has read it before, and its other classes take 128 lines of 8 KiB.
 _MAX_HEAD_SIZE = 2**20
 
-# Seconds for which we read on, and ignore, after the peer's fault: it may be sending, and has to see our Close.
-_FAULT_LINGER = 1.0
-
-# Seconds after which a transport that was closed is cut, if the peer takes nothing of what was written to it.
-_ABORT_TIMEOUT = 10.0
+# Seconds for the peer to answer our Close, and to take what was written before TCP was closed.
+_CLOSE_TIMEOUT = 10.0
 
 
-class WebSocketProtocol(BatchWriter, asyncio.Protocol):
+class WebSocketProtocol(TransportSession):
     """A WebSocket connection of uvicorn's. Made by uvicorn, with these arguments."""
 
-    transport: asyncio.Transport
     scope: WebSocketScope
+
+    # We read on for a second after the peer's fault, and ignore it: the peer may be sending, and has to see our Close.
+    linger_after_fault = 1.0
 
     def __init__(
         self,
@@ -91,108 +86,90 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         self.config = config
         self.app = config.loaded_app
         self.app_state = app_state
+        self.handshake = ServerHandshake(
+            compression=_DEFLATE if config.ws_per_message_deflate else None,
+            server_header=None,
+            max_head_size=_MAX_HEAD_SIZE,
+        )
         self.loop = _loop or asyncio.get_running_loop()
-        super().__init__(self.loop)
+        super().__init__(
+            Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size),
+            self.loop,
+            ping_interval=config.ws_ping_interval,
+            ping_timeout=config.ws_ping_timeout,
+            close_timeout=_CLOSE_TIMEOUT,
+            max_queue=None,
+        )
+        self._high = 0  # one message that nobody waits for is above it
         self.logger = logging.getLogger("uvicorn.error")
         self.connections = server_state.connections
         self.tasks = server_state.tasks
         self.default_headers = decoded(server_state.default_headers)
         self.client: tuple[str, int] | None = None
 
-        self.handshake = ServerHandshake(
-            compression=_DEFLATE if config.ws_per_message_deflate else None,
-            server_header=None,
-            max_head_size=_MAX_HEAD_SIZE,
-        )
-        self.protocol = Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size)
-        self._connecting = True
-        self._take_codec()
         self._response: Response | None = None  # the one that opens the connection
         self._denial: Denial | None = None  # the one that the application sends instead
         self._is_answered = False  # the request was, in whatever way
         self._app_closed = False
-
-        self._queue: deque[Event | ASGIReceiveEvent] = deque()
-        self._waiter: asyncio.Future[None] | None = None  # of the task that waits in receive()
         self._disconnect: WebSocketDisconnectEvent | None = None
-        self.read_paused = False
-        self._write_paused = False
         self._writable = asyncio.Event()
+        self._writable.set()
 
-        self.close_timeout = 10.0
-        """Seconds for the peer to answer our Close."""
-        self.close_timer: asyncio.TimerHandle | None = None
-        """Runs while we wait for the peer: for its answer to our Close, or after its fault."""
-        self._abort_timer: asyncio.TimerHandle | None = None
-        self.keepalive = Keepalive(self, config.ws_ping_interval, config.ws_ping_timeout)
+    @property
+    def close_timeout(self) -> float | None:
+        """Seconds for the peer to answer our Close, and to close TCP."""
+        return self._close_timeout
 
-    def _take_codec(self) -> None:
-        self._decoder = self.protocol.decoder
-        self._feed = self._decoder.feed
-        self._encode = self.protocol.encoder.message
+    @close_timeout.setter
+    def close_timeout(self, seconds: float) -> None:
+        self._close_timeout = seconds
 
     @property
     def ping_timer(self) -> asyncio.TimerHandle | None:
         """Runs until the next Ping is sent."""
-        return self.keepalive.ping_timer
+        return self._timer if self._deadline is Deadline.PING else None
 
     @property
-    def ping_sent_at(self) -> float:
-        """When the last Ping was sent, by the loop's clock; 0 before the first."""
-        return self.keepalive.ping_sent_at
+    def close_timer(self) -> asyncio.TimerHandle | None:
+        """Runs while we wait for the peer's answer to our Close."""
+        return self._timer if self._deadline is Deadline.PEER_CLOSE else None
 
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self.connections.add(cast("Any", self))
         self.client = get_remote_addr(self.transport)
-        connected = transport.get_extra_info("socket")
-        if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
-            # asyncio does not for sockets made with protocol number 0, as uvicorn's are with --reload, --workers and
-            # --fd; small frames would wait for an ACK.
-            with contextlib.suppress(OSError):
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._trace("WebSocket connection made")
 
-    def data_received(self, data: bytes) -> None:
-        if self._connecting:
+    def data_received(self, data: Buffer) -> None:
+        if self._stage is _STAGE_CONNECTING:
             self._handshake_received(data)
             return
-        # Straight to the decoder: Connection.receive_data between would be 0.1 us a chunk.
+        self._has_heard = True
+        # Straight to the decoder: Connection.receive_data in between would be 0.1 us a chunk.
         self.take_events(self._feed(data))
 
-    def take_events(self, events: list[Event]) -> None:
-        """Take what the decoder made of the bytes that came last."""
-        if self._decoder.has_control:
-            self._receive_control(cast("list[Event | Failure]", events))
-        elif events:
-            self._deliver(events)
-
-    def eof_received(self) -> None:
-        """Let the transport be closed."""
+    def eof_received(self) -> bool:
+        return self.keeps_half_open and not is_ssl(self.transport)
 
     def pause_writing(self) -> None:
-        self._write_paused = True
         self._writable.clear()
+        self.writing_blocked()
 
     def resume_writing(self) -> None:
-        self._write_paused = False
         self._writable.set()
-        if self.protocol.ready_state is _OPEN:
-            self._send_owed()
+        self.writing_resumed()
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_open = self.protocol.ready_state is not _CONNECTING
-        self._end(CloseCode.NO_STATUS_RECEIVED if was_open else CloseCode.ABNORMAL_CLOSURE)
-        self.protocol.receive_eof()
+        ending = self.protocol.ending
+        if ending is not None:
+            self._end(ending.code, ending.reason)
+        else:
+            self._end(CloseCode.NO_STATUS_RECEIVED if was_open else CloseCode.ABNORMAL_CLOSURE)
+        self.lost(exc)
         self.connections.discard(cast("Any", self))
-        self.keepalive.stop()
-        self._cancel_close_timer()
-        if self._abort_timer is not None:
-            self._abort_timer.cancel()
-            self._abort_timer = None
-        self._batch.clear()
         self.resume_writing()  # the transport does not, and who waits in send() has to hear of it
         self._trace("WebSocket connection lost")
         if exc is None:
@@ -202,19 +179,16 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
 
     def shutdown(self) -> None:
         """End the connection, as the server is shutting down."""
-        self.keepalive.stop()
         if self.protocol.ready_state is _OPEN:
             self._end(CloseCode.SERVICE_RESTART)
-            self.protocol.close(CloseCode.SERVICE_RESTART)
-            self._send_owed()
+            self.start_close(CloseCode.SERVICE_RESTART)
         else:
             self._send_500()
-        self._cancel_close_timer()
-        self._close_transport()
+        self._linger()
 
     # The opening handshake
 
-    def _handshake_received(self, data: bytes) -> None:
+    def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         if self._is_answered:
             return
@@ -230,7 +204,7 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
 
     def _start_app(self, request: Request) -> None:
         self.scope = make_scope(request, self.transport, self.config, self.app_state)
-        self._queue.append({"type": "websocket.connect"})
+        self._messages.append(cast("Any", {"type": "websocket.connect"}))
         task = self.loop.create_task(self._run_app())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -251,8 +225,10 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
                 self.logger.error("ASGI callable should return None, but returned '%s'.", result)
         if self._denial is not None and not self.transport.is_closing():
             self.transport.write(self._denial.give_up())
-        if self.close_timer is None:
-            self._close_transport()
+        self._dropping = True
+        self._wait_for_end()
+        if self._stage is not Stage.CLOSING:  # we wait for the peer's Close
+            self._linger()
 
     def _accept(self, message: WebSocketAcceptEvent) -> None:
         self._log_answer("[accepted]")
@@ -271,11 +247,9 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         self._is_answered = True
         self.transport.write(self.handshake.data_to_send())
         trailing_data = self.protocol.open()
-        self._connecting = False
-        self._take_codec()
-        if wants_buffer(self.transport):
-            self.transport.set_protocol(BufferedReceiver(cast("Any", self), self.loop))
-        self.keepalive.start()
+        self.logger.info("connection open")
+        self.receive_in_place()
+        self.opened()
         if trailing_data:
             self.data_received(trailing_data)
 
@@ -285,7 +259,8 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         self._is_answered = True
         self._end(CloseCode.ABNORMAL_CLOSURE)
         self.transport.write(self.handshake.data_to_send())
-        self._close_transport()
+        self._log_rejection(response.status_code)
+        self._linger()
 
     def _send_500(self) -> None:
         """Answer the request, unless it was answered, by saying that the application failed."""
@@ -307,22 +282,29 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         if is_last:
             self._app_closed = True
             self._end(CloseCode.ABNORMAL_CLOSURE)
-            self._close_transport()
+            self._log_rejection(denial.status)
+            self._linger()
 
     # Receiving
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next event for the application; once the connection has ended, how it did."""
-        queue = self._queue
+        queue = self._messages
         while not queue:
+            if self._stage is not _STAGE_OPEN:
+                if self._stage is Stage.CLOSED and self._pauses and self._decode_on():
+                    continue  # the connection was lost, but bytes of it are still here
+                if self.protocol.ending is not None:
+                    self._answer()  # all before it was taken: it is its turn
             if self._disconnect is not None:
                 return self._disconnect.copy()
             if self._batch:
                 self._flush()
-            waiter = self._waiter
+            waiter: asyncio.Future[None] | None = self._waiter
             if waiter is not None and not waiter.done():
                 await asyncio.wait([waiter])  # of another task: not ours to be cancelled
                 continue
+            self._sends_left = SENDS_PER_TURN
             waiter = self._waiter = self.loop.create_future()
             try:
                 await waiter
@@ -330,61 +312,24 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
                 if self._waiter is waiter:
                     self._waiter = None
         event = queue.popleft()
-        if self.read_paused and not queue:
-            self._resume_reading()
+        if self._pauses:
+            self._message_taken()
         if type(event) is str:
             return {"type": "websocket.receive", "text": event}
         if type(event) is bytes:
             return {"type": "websocket.receive", "bytes": event}
         return cast("ASGIReceiveEvent", event)
 
-    def _deliver(self, messages: list[Event]) -> None:
-        """Queue messages, and wake the task that waits for one."""
-        if self._app_closed:
-            return  # nobody takes them, and the peer's Close behind them has to be read
-        self._queue.extend(messages)
-        waiter = self._waiter
-        if waiter is None:
-            if not self.read_paused and not self.transport.is_closing():
-                self.read_paused = True
-                self.transport.pause_reading()
-        elif not waiter.done():
-            waiter.set_result(None)
+    def _wake(self) -> None:
+        # Who waits is kept until it runs: a chunk that comes before does not pause reading.
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
-    def _receive_control(self, events: list[Event | Failure]) -> None:
-        """Take events with control frames among them: deliver the messages, then act on the rest."""
-        self.protocol.receive_control(events)
-        messages: list[Event] = []
-        for event in events:
-            kind = type(event)
-            if kind is str or kind is bytes:
-                messages.append(cast("str | bytes", event))
-            elif isinstance(event, Pong):
-                self.keepalive.pong_received(event.payload)
-        if messages:
-            self._deliver(messages)
+    def _answer(self) -> None:
         ending = self.protocol.ending
         if ending is not None:
-            self._peer_ended(ending)
-        elif self.protocol.receiving_done:
-            if self.close_timer is not None:  # it was our Close that was answered, or will not be any more
-                self._cancel_close_timer()
-                self._close_transport()
-        elif not self._write_paused:
-            self._send_owed()  # else resume_writing() does: Pongs do not pile up behind a peer that does not read
-
-    def _peer_ended(self, ending: Ending) -> None:
-        """Answer the peer's Close, or its fault."""
-        self.keepalive.stop()
-        self.protocol.answer()
-        self._send_owed()
-        self._end(ending.code, ending.reason)
-        if isinstance(ending, Failure):
-            # Closed with bytes that we have not read, TCP would be reset, and the peer could lose our Close.
-            self._resume_reading()
-            self.close_timer = self.loop.call_later(_FAULT_LINGER, self._close_transport)
-        else:
-            self._close_transport()
+            self._end(ending.code, ending.reason)
+        super()._answer()
 
     def _end(self, code: int, reason: str | None = None) -> None:
         """Note how the connection ended, for the application."""
@@ -392,14 +337,7 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
             self._disconnect = {"type": "websocket.disconnect", "code": int(code)}
             if reason is not None:
                 self._disconnect["reason"] = reason
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _resume_reading(self) -> None:
-        if self.read_paused:
-            self.read_paused = False
-            if not self.transport.is_closing():
-                self.transport.resume_reading()
+        self._wake()
 
     # Sending
 
@@ -409,7 +347,7 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         Raises ``ClientDisconnected``, an ``OSError``, when the peer is gone; ``RuntimeError`` for an event out of
         turn; ``ValueError`` or ``TypeError`` for what cannot be sent.
         """
-        if self._write_paused:
+        if self._blocked:
             await self._writable.wait()
         if self.protocol.ready_state is _OPEN and message["type"] == "websocket.send":
             data = message.get("bytes")
@@ -420,10 +358,15 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
                 if text is None:
                     return
                 frame = self._encode(text, True)
-            if self._queue or self._batch:
+            if self._messages or self._batch:
                 self._add_to_batch(frame)
             else:
                 self.transport.write(frame)
+            self._sends_left -= 1
+            if not self._sends_left & 3:
+                await self._let_others_run()
+                if self.transport.is_closing():
+                    raise ClientDisconnected
         else:
             self._send_event(message)
 
@@ -469,45 +412,24 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         code = message.get("code")
         code = CloseCode.NORMAL_CLOSURE if code is None else code
         reason = message.get("reason") or ""
-        self.protocol.close(code, reason)
-        self._app_closed = True
-        self._send_owed()
-        self.keepalive.stop()
+        self.start_close(code, reason)
+        self._app_closed = self._dropping = True
         self._end(code, reason)
-        self._resume_reading()
-        self.close_timer = self.loop.call_later(self.close_timeout, self._close_transport)
 
-    def send_ping(self, payload: bytes) -> None:
-        self.protocol.ping(payload)
-        self._send_owed()
+    def fail(self, code: int, reason: str = "") -> None:
+        """Fail the connection (RFC 6455 7.1.7); the keepalive does."""
+        self._trace(f"WebSocket {reason}")
+        super().fail(code, reason)
 
-    def keepalive_timed_out(self) -> None:
-        """Fail the connection, and wait for nothing any more (RFC 6455 7.1.7)."""
-        self._trace("WebSocket keepalive ping timeout")
-        self.keepalive.stop()
-        self.protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
-        self._send_owed()
-        self._close_transport()
-
-    def _close_transport(self) -> None:
-        if not self.transport.is_closing():
-            self._flush()
-            self.transport.close()
-            # That waits until all is sent. A peer that reads nothing must not keep the connection, and a shutdown.
-            self._abort_timer = self.loop.call_later(_ABORT_TIMEOUT, self._abort_unless_taken, math.inf)
-
-    def _abort_unless_taken(self, n_left: float) -> None:
-        """Cut the transport, unless the peer has taken some of the ``n_left`` bytes that were to be sent."""
-        n_left_now = self.transport.get_write_buffer_size()
-        if n_left_now < n_left:
-            self._abort_timer = self.loop.call_later(_ABORT_TIMEOUT, self._abort_unless_taken, n_left_now)
-        else:
+    def _abort(self) -> None:
+        if self._unsent_size():
             self.transport.abort()
+        else:
+            self.transport.close()
 
-    def _cancel_close_timer(self) -> None:
-        if self.close_timer is not None:
-            self.close_timer.cancel()
-            self.close_timer = None
+    def _close_half(self) -> None:
+        if self.protocol.failure is None or self._app_closed:
+            self.transport.close()
 
     # Logging
 
@@ -515,6 +437,13 @@ class WebSocketProtocol(BatchWriter, asyncio.Protocol):
         if self.logger.isEnabledFor(TRACE_LOG_LEVEL):
             prefix = "{}:{} - ".format(*self.client) if self.client else ""
             self.logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, text)
+
+    def _log_rejection(self, status: int) -> None:
+        try:
+            phrase = http.HTTPStatus(status).phrase
+        except ValueError:  # one that nobody has registered
+            phrase = ""
+        self.logger.info("connection rejected (%d %s)", status, phrase)
 
     def _log_answer(self, answer: str) -> None:
         path = get_path_with_query_string(self.scope)

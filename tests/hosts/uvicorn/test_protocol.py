@@ -16,6 +16,7 @@ from serving import BINARY, CLOSE, PING, PONG, TEXT, Wire, answer, frame, in_loo
 from uvicorn.protocols.utils import ClientDisconnected
 
 import wsfast.uvicorn.protocol
+from wsfast.uvicorn import WebSocketProtocol
 
 DEFLATE = b"sec-websocket-extensions: permessage-deflate\r\n"
 
@@ -480,15 +481,18 @@ async def test_the_peer_closes(payload: bytes, ended: dict[str, Any]) -> None:
     ],
 )
 @in_loop
-async def test_a_fault_comes_behind_the_messages_before_it(fault: bytes, code: int) -> None:
+async def test_a_message_before_a_fault_can_be_answered(fault: bytes, code: int) -> None:
+    """7.1.7, Autobahn 3.2: the message is echoed, and the fault takes effect after it."""
     app = App()
     wire = await app.accepted()
     wire.feed(frame(TEXT, "a"), fault, frame(TEXT, "b"))
+    assert not wire.transport.calls
+    assert await app.receive() == {"type": "websocket.receive", "text": "a"}
+    await app.text("a")
+    assert wire.take() == answer(TEXT, "a")
+    ended = await app.receive()
     assert wire.sent[:1] == b"\x88"
     assert wire.sent[2:4] == code.to_bytes(2, "big")
-    assert wire.transport.calls == ["pause_reading", "resume_reading"]
-    assert await app.receive() == {"type": "websocket.receive", "text": "a"}
-    ended = await app.receive()
     assert ended == {"type": "websocket.disconnect", "code": code, "reason": wire.sent[4:].decode()}
     with pytest.raises(ClientDisconnected):
         await app.text("a")
@@ -504,7 +508,7 @@ async def test_a_fault_comes_behind_the_messages_before_it(fault: bytes, code: i
 
 @in_loop
 async def test_the_transport_is_closed_in_the_end_after_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsfast.uvicorn.protocol, "_FAULT_LINGER", 0)
+    monkeypatch.setattr(WebSocketProtocol, "linger_after_fault", 0.0)
     wire = await Wire(echo).opened()
     wire.feed(b"\x81\x05hello")
     await until(lambda: wire.transport.calls == ["close"])
@@ -626,6 +630,10 @@ async def test_what_was_collected_goes_out_before_all_else(how: str) -> None:
         rest = answer(PONG, b"p")
     elif how == "peer closes":
         wire.feed(frame(CLOSE))
+        await app.receive()  # the Close stands in line
+        receiving = asyncio.create_task(app.receive())
+        await wire.settle()
+        assert (await receiving)["type"] == "websocket.disconnect"
         rest = answer(CLOSE)
     elif how == "app closes":
         await app.do({"type": "websocket.close", "code": 1001, "reason": "r"})
@@ -739,10 +747,10 @@ async def test_a_fault_instead_of_the_answer_to_our_close() -> None:
 @in_loop
 async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transport that is closed first sends what it has; that must not take for ever."""
-    monkeypatch.setattr(wsfast.uvicorn.protocol, "_ABORT_TIMEOUT", 0)
+    monkeypatch.setattr(wsfast.uvicorn.protocol, "_CLOSE_TIMEOUT", 0)
     app = App()
     wire = await app.accepted()
-    left = iter([3, 2, 1, 1, 0])
+    left = iter([3, 2, 1, 1, 1, 0])
     monkeypatch.setattr(wire.transport, "get_write_buffer_size", lambda: next(left))
     wire.protocol.shutdown()
     await until(lambda: wire.transport.calls == ["close", "abort"])
@@ -804,7 +812,7 @@ async def test_pings_are_sent_and_a_pong_brings_the_next() -> None:
     await until(lambda: wire.sent)
     assert wire.sent[:2] == b"\x89\x04"
     wire.protocol.connection_lost(None)
-    assert wire.protocol.keepalive.pong_timer is None
+    assert wire.protocol.next_deadline() is None
 
 
 @in_loop
@@ -828,17 +836,29 @@ async def test_a_pong_that_does_not_come() -> None:
 
 
 @in_loop
-async def test_a_pong_that_we_do_not_read_is_not_late() -> None:
-    """The application is busy and reading is paused: that is no reason to drop its client."""
+async def test_a_pong_is_found_though_nobody_receives() -> None:
+    """The application is busy and reading is paused: that is no reason to drop a client that answers."""
+    app = App()
+    wire = await app.accepted(ws_ping_interval=0.001, ws_ping_timeout=0.05)
+    wire.feed(frame(TEXT, "a"))
+    for _ in range(5):
+        await until(lambda: wire.sent)
+        ping = wire.take()
+        await until(lambda: "resume_reading" in wire.transport.calls)
+        wire.feed(frame(PONG, ping[2:]))
+        assert wire.transport.calls[-1] == "pause_reading"
+    assert not wire.transport.closing
+    assert (await app.receive())["text"] == "a"
+    wire.protocol.connection_lost(None)
+
+
+@in_loop
+async def test_a_peer_that_is_gone_is_found_though_nobody_receives() -> None:
     app = App()
     wire = await app.accepted(ws_ping_interval=0.001, ws_ping_timeout=0.001)
     wire.feed(frame(TEXT, "a"))
-    await until(lambda: wire.sent)
-    timers = {wire.protocol.keepalive.pong_timer}
-    await until(lambda: timers.add(wire.protocol.keepalive.pong_timer) or len(timers) > 3)
-    assert not wire.transport.closing
-    await app.receive()
     await until(lambda: wire.transport.closing)
+    assert wire.sent[6:] == answer(CLOSE, close_payload(1011, "keepalive ping timeout"))
 
 
 # And else
@@ -855,9 +875,10 @@ async def test_logs(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in records] == [
         "127.0.0.1:8001 - WebSocket connection made",
         '127.0.0.1:8001 - "WebSocket /a/b?c=%20" [accepted]',
+        "connection open",
         "127.0.0.1:8001 - WebSocket connection lost",
     ]
-    assert [record.levelno for record in records] == [5, logging.INFO, 5]
+    assert [record.levelno for record in records] == [5, logging.INFO, logging.INFO, 5]
 
 
 @pytest.mark.parametrize("accepts", [True, False])

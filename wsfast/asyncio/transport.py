@@ -1,0 +1,151 @@
+"""The verbs of a session over an asyncio transport: one call of the transport or of the loop each.
+
+``asyncio/`` and ``uvicorn/`` share them. Nothing here decides; the one rule is that a transport that is closing is
+asked for nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, cast
+
+from ..connection import Connection as Protocol
+from ..exceptions import ConnectionClosed
+from ..session import SENDS_PER_TURN, Session
+from .buffered import BufferedReceiver, wants_buffer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ..codec import Event
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+except ImportError:  # Windows
+    ioctl = None  # type: ignore[assignment]
+
+# Seconds by which a timer may come early: uvloop counts in whole milliseconds.
+_RESOLUTION = 0.0015
+
+
+class TransportSession(Session, asyncio.Protocol):
+    """A session whose bytes come and go through ``transport``."""
+
+    __slots__ = ("_loop", "_timer", "transport")
+
+    transport: asyncio.Transport
+
+    def __init__(self, protocol: Protocol, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+        super().__init__(protocol, **options)
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    # The transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        connected = transport.get_extra_info("socket")
+        if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio does not for sockets made with protocol number 0; small frames would wait for an ACK.
+            with contextlib.suppress(OSError):
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def receive_in_place(self) -> None:
+        """Receive into a buffer that is shared, where the transport allows it."""
+        if wants_buffer(self.transport):
+            self.transport.set_protocol(BufferedReceiver(self, self._loop))
+
+    def data_received(self, data: Buffer) -> None:
+        self._has_heard = True
+        # Straight to the decoder: Connection.receive_data in between would be 0.1 us a chunk.
+        self.take_events(self._feed(data))
+
+    def heard(self, events: list[Event]) -> None:
+        """Take events that were made of bytes which came another way than by ``data_received``."""
+        self._has_heard = True
+        self.take_events(events)
+
+    def pause_writing(self) -> None:
+        self.writing_blocked()
+
+    def resume_writing(self) -> None:
+        self.writing_resumed()
+
+    async def _let_others_run(self) -> None:
+        """Give the loop a turn if it is time: it may have to tell us of a peer that is gone."""
+        if self._sends_left <= 0:
+            self._sends_left = SENDS_PER_TURN
+            await asyncio.sleep(0)
+
+    # Verbs
+
+    def _write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def _is_cut(self) -> bool:
+        return self.transport.is_closing()
+
+    def _abort(self) -> None:
+        self.transport.abort()
+
+    def _stop_reading(self) -> None:
+        self.transport.pause_reading()
+
+    def _start_reading(self) -> None:
+        self.transport.resume_reading()
+
+    def _unsent_size(self) -> int:
+        size: int = getattr(self.transport, "get_write_buffer_size", int)()  # uvicorn's tests have none
+        connected = self.transport.get_extra_info("socket")
+        if connected is not None and ioctl is not None:
+            # The kernel's share, up to megabytes on Linux: bytes that the peer has not acknowledged.
+            with contextlib.suppress(OSError, ValueError):
+                size += struct.unpack("i", ioctl(connected.fileno(), TIOCOUTQ, bytes(4)))[0]
+        return size
+
+    def _now(self) -> float:
+        return self._loop.time()
+
+    def _deadline_changed(self) -> None:
+        timer = self._timer
+        if self._deadline is None:
+            if timer is not None:
+                timer.cancel()
+                self._timer = None
+        elif timer is None or self._deadline_at < timer.when():
+            if timer is not None:
+                timer.cancel()
+            self._timer = self._loop.call_at(self._deadline_at, self._timer_is_over)
+        # A timer that is over too early finds nothing to do, and is set again: cheaper than to set it twice.
+
+    def _timer_is_over(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        if self._deadline is not None and now < self._deadline_at <= now + _RESOLUTION:
+            now = self._deadline_at
+        self.deadline_reached(now)
+        self._deadline_changed()
+
+    def _flush_soon(self) -> None:
+        self._loop.call_soon(self._flush_at_next_turn)
+
+    def _decode_soon(self) -> None:
+        self._loop.call_soon(self._decode_on)
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _pong_received(self, waiter: asyncio.Future[float] | None, latency: float) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(latency)
+
+    def _pong_lost(self, waiter: asyncio.Future[float] | None, exception: ConnectionClosed) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(exception)
+            waiter.exception()  # nobody may be waiting, which is no fault: mark it as retrieved

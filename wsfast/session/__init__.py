@@ -1,0 +1,14 @@
+"""What an open connection does over time: queue, back-pressure, batches, keepalive, and the orderly end.
+
+``Session`` is what an adapter inherits. Two rules hold in every room:
+
+- No event loop, no thread, no socket, no clock. Time is an argument, a deadline comes out.
+- Every wait has a name and a bound; ``ending.py`` and ``keepalive.py`` have the tables.
+"""
+
+from .base import Data, Deadline, Stage, queue_limits
+from .receiving import HANDSHAKE
+from .session import Session
+from .writing import SENDS_PER_TURN
+
+__all__ = ["HANDSHAKE", "SENDS_PER_TURN", "Data", "Deadline", "Session", "Stage", "queue_limits"]

@@ -1,0 +1,60 @@
+"""Pings that wait for their Pong, and the round-trip times they bring (RFC 6455 5.5.2, 5.5.3).
+
+One rule: a Pong answers the Ping with its payload and all Pings before it (5.5.3: an endpoint may answer only
+the most recent one). A Pong that answers nothing is no fault. Who waits is opaque: a future, an event, or None.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..exceptions import ConcurrencyError
+
+
+class PendingPings:
+    """The Pings of one connection that were not answered yet, in the order in which they were sent."""
+
+    __slots__ = ("_pending", "latency")
+
+    def __init__(self) -> None:
+        self.latency = 0.0
+        """Round-trip time of the last Ping that was answered, in seconds; 0 before the first."""
+        self._pending: dict[bytes, tuple[Any, float]] = {}
+
+    def __contains__(self, payload: bytes) -> bool:
+        return payload in self._pending
+
+    def add(self, payload: bytes | None, waiter: Any, now: float) -> bytes:
+        """Note a Ping that is about to be sent, and return its payload; None chooses one that is not pending.
+
+        Raises:
+            ConcurrencyError: a Ping with this payload is still unanswered.
+        """
+        if payload is None:
+            payload = os.urandom(4)
+            while payload in self._pending:
+                payload = os.urandom(4)
+        elif payload in self._pending:
+            raise ConcurrencyError("a ping with the same payload is still waiting for its pong")
+        self._pending[payload] = waiter, now
+        return payload
+
+    def acknowledge(self, payload: bytes, now: float) -> list[tuple[Any, float]]:
+        """Note a Pong; return who waited for it, each with the round-trip time in seconds."""
+        if payload not in self._pending:
+            return []
+        answered: list[tuple[Any, float]] = []
+        for pending in list(self._pending):
+            waiter, sent_at = self._pending.pop(pending)
+            answered.append((waiter, now - sent_at))
+            if pending == payload:
+                break
+        self.latency = answered[-1][1]
+        return answered
+
+    def abandon(self) -> list[Any]:
+        """Forget all; return who still waits."""
+        waiters = [waiter for waiter, _ in self._pending.values()]
+        self._pending.clear()
+        return waiters

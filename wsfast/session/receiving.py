@@ -1,0 +1,174 @@
+"""The queue of received messages, and when reading pauses.
+
+Reading pauses for a reason, and goes on when no reason is left:
+
+    reason     begins when                                      ends when
+    ---------  -----------------------------------------------  ---------------------------------------------
+    QUEUE      nobody waits, and more than ``max_queue``        messages were taken, down to the low mark
+               messages, or ``MAX_QUEUE_SIZE`` bytes, wait
+    CHUNK      a read holds more than one turn may decode       all of it is decoded
+    PONGS      Pongs are owed, and the peer reads nothing       the peer reads again
+    HANDSHAKE  a request came, and is not answered yet          it is answered
+
+- A message goes straight to a receiver that waits, and pauses nothing: to pause and to resume would be two system
+  calls for each chunk.
+- What is not decoded yet stays bytes: one read cannot become more than a turn's share of messages.
+- Once we sent Close, reading goes on to find the peer's. What nobody takes is dropped then, and all that follows it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..connection import Connection as Protocol
+from .base import Data, Stage, queue_limits
+from .writing import Writing
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from ..codec import Event
+
+# Bits of `_pauses`.
+QUEUE, CHUNK, PONGS, HANDSHAKE = 1, 2, 4, 8
+
+# Bytes of memory that messages may take while nobody waits for them. A text takes up to 4 bytes a character.
+MAX_QUEUE_SIZE = 16 * 2**20
+
+# Bytes of chunks that are kept as they came, because there is no room for their messages.
+_MAX_HELD_SIZE = 2**20
+
+
+class Receiving(Writing):
+    """The queue, its marks, and the reasons for a pause."""
+
+    __slots__ = ("_dropping", "_held", "_high", "_low", "_n_taken", "_pauses", "_queue_size")
+
+    def __init__(
+        self, protocol: Protocol, *, max_queue: int | tuple[int | None, int | None] | None, **options: Any
+    ) -> None:
+        super().__init__(protocol, **options)
+        self._high, self._low = queue_limits(max_queue)
+        self._queue_size = 0  # bytes of memory: at least what the queue takes, once somebody is slow
+        self._pauses = 0
+        self._dropping = False
+        self._held: list[bytes] | None = None  # chunks that came while there was no room to decode them
+        self._n_taken = 0  # messages that were taken while reading was paused
+
+    @property
+    def is_reading_paused(self) -> bool:
+        """True while the peer has to wait, as the table in ``session/receiving.py`` says."""
+        return self._pauses != 0
+
+    def _queue(self, messages: list[Data]) -> None:
+        """Queue messages, and wake the one who waits."""
+        if self._dropping:
+            return
+        queue = self._messages
+        queue.extend(messages)
+        if self._waiter is not None:
+            if messages:
+                self._wake()
+        elif self._high is not None:
+            if len(queue) == len(messages):
+                self._queue_size = 0
+            self._queue_size += sum(map(sys.getsizeof, messages))
+            if len(queue) > self._high or self._is_too_large():
+                self._queue_is_full(len(messages))
+
+    def _is_too_large(self) -> bool:
+        if self._queue_size <= MAX_QUEUE_SIZE:
+            return False
+        self._queue_size = sum(map(sys.getsizeof, self._messages))  # without what was taken meanwhile
+        return self._queue_size > MAX_QUEUE_SIZE
+
+    def _queue_is_full(self, n_new: int) -> None:
+        if self._stage is Stage.OPEN:
+            self._pause(QUEUE)
+        elif self._stage is Stage.CLOSING:
+            # The first that has no room is dropped, and all after it: what is received has no hole.
+            self._dropping = True
+            assert self._high is not None
+            for _ in range(n_new):
+                if len(self._messages) <= self._high and not self._is_too_large():
+                    break
+                self._messages.pop()
+
+    def _message_taken(self) -> None:
+        """Let reading go on, if there is room again. Called for each message that is taken while it is paused."""
+        self._n_taken += 1
+        if len(self._messages) <= self._low and self._pauses & (QUEUE | CHUNK):
+            self._unpause(QUEUE)
+
+    # Pauses
+
+    def _pause(self, reason: int) -> None:
+        if not self._pauses and not self._is_cut():
+            self._stop_reading()
+        self._pauses |= reason
+
+    def _unpause(self, reasons: int) -> None:
+        paused, self._pauses = self._pauses, self._pauses & ~reasons
+        if self._pauses & CHUNK:
+            if not self._pauses & QUEUE:
+                self._decode_soon()
+        elif paused and not self._pauses and not self._is_cut():
+            self._start_reading()
+
+    # Bytes that wait to be decoded
+
+    def _read_a_chunk(self) -> bool:
+        """Read once more though nobody takes messages; return False if there is no room for a chunk.
+
+        What is found may be a Pong, Close, or the end of TCP. The chunk pauses reading again.
+        """
+        assert self._high is not None
+        if self._pauses & CHUNK or len(self._messages) > 2 * self._high + 64 or self._is_too_large():
+            if self._held is None:
+                self._held = []
+            if sum(map(len, self._held)) > _MAX_HELD_SIZE:
+                return False
+            self._feed = self._hold
+        self._pauses = 0
+        if not self._is_cut():
+            self._start_reading()
+        return True
+
+    def _hold(self, chunk: Buffer) -> list[Event]:
+        assert self._held is not None
+        self._held.append(bytes(chunk))
+        if len(self._messages) > self._low:
+            self._pause(QUEUE | CHUNK)
+        else:
+            self._chunk_waits()
+        return []
+
+    def _chunk_waits(self) -> None:
+        """Decode the rest of the chunk at the next turn, so that others run before it, or when there is room."""
+        self._pause(CHUNK)
+        if not self._pauses & QUEUE:
+            self._decode_soon()
+
+    def _decode_on(self) -> bool:
+        """Decode a turn's share of the bytes that wait; return True if there were any and there was room."""
+        if not self._pauses & CHUNK or (self._pauses & (QUEUE | PONGS) and self._stage is not Stage.CLOSED):
+            return False
+        chunk = self._held.pop(0) if self._held and not self._has_unread() else b""
+        events = self._decoder.feed(chunk)
+        if not self._held:
+            self._held = None
+            self._feed = self._decoder.feed
+        self.take_events(events)
+        if not self._has_unread() and self._held is None:
+            self._unpause(CHUNK)
+        elif self._stage is not Stage.CLOSED and not self._pauses & QUEUE:
+            self._decode_soon()
+        return True
+
+    def _has_unread(self) -> bool:
+        return getattr(self._decoder, "has_unread", False)
+
+    def take_events(self, events: list[Event]) -> None:
+        """Take the events that the decoder made of the bytes that came last."""
+        raise NotImplementedError
