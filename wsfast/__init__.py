@@ -14,7 +14,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import patch
-    from .asyncio.broadcast import broadcast
+    from .asyncio.broadcasting import broadcast
     from .asyncio.client import connect, unix_connect
     from .asyncio.server import serve, unix_serve
     from .connection import ReadyState
@@ -44,7 +44,7 @@ _HOMES = {
     "ConnectionClosedOK": ".exceptions",
     "Deflate": ".deflate",
     "ReadyState": ".connection",
-    "broadcast": ".asyncio.broadcast",
+    "broadcast": ".asyncio.broadcasting",
     "connect": ".asyncio.client",
     "serve": ".asyncio.server",
     "unix_connect": ".asyncio.client",

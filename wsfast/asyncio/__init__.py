@@ -1,9 +1,18 @@
-"""The asyncio API: ``connect``, ``serve``, ``broadcast``, with the names and habits of ``websockets``."""
+"""The asyncio API: ``connect``, ``serve``, ``broadcast``, with the names and habits of ``websockets``.
 
-from .broadcast import broadcast
-from .client import ClientConnection, connect, unix_connect
-from .connection import Connection
-from .server import Server, ServerConnection, serve, unix_serve
+Names are loaded when they are first used: a server that embeds a part of this package imports no client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .broadcasting import broadcast
+    from .client import ClientConnection, connect, unix_connect
+    from .connection import Connection
+    from .server import Server, ServerConnection, serve, unix_serve
 
 __all__ = [
     "ClientConnection",
@@ -16,3 +25,26 @@ __all__ = [
     "unix_connect",
     "unix_serve",
 ]
+
+_HOMES = {
+    "ClientConnection": ".client",
+    "Connection": ".connection",
+    "Server": ".server",
+    "ServerConnection": ".server",
+    "broadcast": ".broadcasting",
+    "connect": ".client",
+    "serve": ".server",
+    "unix_connect": ".client",
+    "unix_serve": ".server",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOMES[name], __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

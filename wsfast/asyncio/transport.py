@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Any, cast
 
 from ..connection import Connection as Protocol
+from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
 from ..session import SENDS_PER_TURN, Session
 from .buffered import BufferedReceiver, wants_buffer
@@ -35,7 +36,7 @@ _RESOLUTION = 0.0015
 class TransportSession(Session, asyncio.Protocol):
     """A session whose bytes come and go through ``transport``."""
 
-    __slots__ = ("_loop", "_timer", "transport")
+    __slots__ = ("_connecting", "_drained", "_loop", "_peer_sent_eof", "_timer", "transport")
 
     transport: asyncio.Transport
 
@@ -43,6 +44,19 @@ class TransportSession(Session, asyncio.Protocol):
         super().__init__(protocol, **options)
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
+        self._connecting = protocol.ready_state is ReadyState.CONNECTING
+        self._drained: asyncio.Future[None] | None = None  # of those who wait for the peer to read
+        self._peer_sent_eof = False
+
+    @property
+    def local_address(self) -> Any:
+        """The address of our end: ``(host, port)`` for IPv4, as ``socket.getsockname`` tells it."""
+        return self.transport.get_extra_info("sockname")
+
+    @property
+    def remote_address(self) -> Any:
+        """The address of the peer's end, as ``socket.getpeername`` tells it."""
+        return self.transport.get_extra_info("peername")
 
     # The transport's calls
 
@@ -60,9 +74,22 @@ class TransportSession(Session, asyncio.Protocol):
             self.transport.set_protocol(BufferedReceiver(self, self._loop))
 
     def data_received(self, data: Buffer) -> None:
+        if self._connecting:
+            self._handshake_received(data)
+            return
         self._has_heard = True
         # Straight to the decoder: Connection.receive_data in between would be 0.1 us a chunk.
         self.take_events(self._feed(data))
+
+    def _handshake_received(self, data: Buffer) -> None:
+        raise NotImplementedError
+
+    def _opened(self, trailing_data: bytes) -> None:
+        """Begin to work as an open connection; the data is what came right after the handshake."""
+        self._connecting = False
+        self.opened()
+        if trailing_data:
+            self.data_received(trailing_data)
 
     def heard(self, events: list[Event]) -> None:
         """Take events that were made of bytes which came another way than by ``data_received``."""
@@ -73,7 +100,26 @@ class TransportSession(Session, asyncio.Protocol):
         self.writing_blocked()
 
     def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
         self.writing_resumed()
+
+    def eof_received(self) -> bool:
+        self._peer_sent_eof = True
+        # True keeps our half open. TLS cannot be half closed, and asyncio warns when it is asked to.
+        return self.keeps_half_open and self.transport.get_extra_info("sslcontext") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost(exc)
+        self.resume_writing()  # the transport does not, and a sender that waits has to hear of it
+
+    async def _wait_writable(self) -> None:
+        """Wait while the peer reads slower than we write."""
+        while self._blocked:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
 
     async def _let_others_run(self) -> None:
         """Give the loop a turn if it is time: it may have to tell us of a peer that is gone."""

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..asyncio.broadcast import broadcast
+from ..asyncio.broadcasting import broadcast
 from ..asyncio.server import ServerConnection, serve
 from ..exceptions import ConnectionClosed
 from ..handshake import Request, Response

@@ -89,7 +89,6 @@ class Base:
     __slots__ = (
         "_blocked",
         "_cause",
-        "_close_timeout",
         "_deadline",
         "_deadline_at",
         "_decoder",
@@ -100,6 +99,7 @@ class Base:
         "_pings",
         "_stage",
         "_waiter",
+        "close_timeout",
         "protocol",
     )
 
@@ -109,7 +109,8 @@ class Base:
     def __init__(self, protocol: Protocol, *, close_timeout: float | None) -> None:
         self.protocol = protocol
         """The sans-I/O connection."""
-        self._close_timeout = close_timeout
+        self.close_timeout = close_timeout
+        """Seconds for the peer to answer our Close and to close TCP; None waits for ever."""
         self._stage = Stage.CONNECTING if protocol.ready_state is ReadyState.CONNECTING else Stage.OPEN
         self._deadline: Deadline | None = None
         self._deadline_at = 0.0

@@ -64,7 +64,7 @@ class Ending(Keepalive):
             self._answer()
         else:
             now = self._now()
-            timeout = math.inf if self._close_timeout is None else self._close_timeout
+            timeout = math.inf if self.close_timeout is None else self.close_timeout
             self._answer_by = now + timeout
             self._n_unread = len(self._messages)
             self._set_deadline(Deadline.ANSWER, now + min(ANSWER_DELAY, timeout))
@@ -138,23 +138,23 @@ class Ending(Keepalive):
     def _set_close_deadline(self, deadline: Deadline) -> None:
         if self._deadline in (Deadline.PEER_CLOSE, Deadline.TCP_CLOSE):
             self._deadline = deadline  # ``close_timeout`` is for both
-        elif self._close_timeout is None:
+        elif self.close_timeout is None:
             self._set_deadline(None)
         else:
             self._unsent = self._unsent_size()
             self._fair_share = max(1, self._unsent // _MAX_EXTENSIONS)
-            self._set_deadline(deadline, self._now() + self._close_timeout)
+            self._set_deadline(deadline, self._now() + self.close_timeout)
 
     def _close_is_late(self, now: float, deadline: Deadline) -> None:
-        assert self._close_timeout is not None
+        assert self.close_timeout is not None
         unsent = self._unsent_size()
         if self._unsent - unsent >= self._fair_share:
             self._unsent = unsent
-            self._set_deadline(deadline, now + self._close_timeout)
+            self._set_deadline(deadline, now + self.close_timeout)
         else:
             if self._cause is None:
                 self._cause = TimeoutError(
-                    f"the peer did not close within close_timeout, {self._close_timeout} s"
+                    f"the peer did not close within close_timeout, {self.close_timeout} s"
                 )
             self._abort()
 

@@ -74,8 +74,12 @@ class Denial:
 
     def _head(self) -> bytes:
         self._is_head_sent = True
-        try:
-            phrase = http.HTTPStatus(self.status).phrase
-        except ValueError:  # one that nobody has registered
-            phrase = ""
-        return f"HTTP/1.1 {self.status} {phrase}\r\n{self._headers}".encode("iso-8859-1")
+        return f"HTTP/1.1 {self.status} {phrase_of(self.status)}\r\n{self._headers}".encode("iso-8859-1")
+
+
+def phrase_of(status: int) -> str:
+    """Return the reason phrase of a status; empty for one that nobody has registered."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return ""

@@ -24,7 +24,6 @@ from uvicorn.protocols.utils import (
     get_client_addr,
     get_path_with_query_string,
     get_remote_addr,
-    is_ssl,
 )
 
 from ..asyncio.transport import TransportSession
@@ -33,7 +32,7 @@ from ..connection import Connection, ReadyState
 from ..deflate import Deflate
 from ..handshake import Request, Response, ServerHandshake
 from ..session import SENDS_PER_TURN, Deadline, Stage
-from .denial import Denial
+from .denial import Denial, phrase_of
 from .scope import decoded, make_scope
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketProtocol"]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
-_STAGE_CONNECTING, _STAGE_OPEN = Stage.CONNECTING, Stage.OPEN
+_STAGE_OPEN = Stage.OPEN
 
 # uvicorn has a limit for the inflated message, ws_max_size, and none for its ratio.
 _DEFLATE = Deflate(max_ratio=None)
@@ -112,17 +111,6 @@ class WebSocketProtocol(TransportSession):
         self._is_answered = False  # the request was, in whatever way
         self._app_closed = False
         self._disconnect: WebSocketDisconnectEvent | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-
-    @property
-    def close_timeout(self) -> float | None:
-        """Seconds for the peer to answer our Close, and to close TCP."""
-        return self._close_timeout
-
-    @close_timeout.setter
-    def close_timeout(self, seconds: float) -> None:
-        self._close_timeout = seconds
 
     @property
     def ping_timer(self) -> asyncio.TimerHandle | None:
@@ -142,25 +130,6 @@ class WebSocketProtocol(TransportSession):
         self.client = get_remote_addr(self.transport)
         self._trace("WebSocket connection made")
 
-    def data_received(self, data: Buffer) -> None:
-        if self._stage is _STAGE_CONNECTING:
-            self._handshake_received(data)
-            return
-        self._has_heard = True
-        # Straight to the decoder: Connection.receive_data in between would be 0.1 us a chunk.
-        self.take_events(self._feed(data))
-
-    def eof_received(self) -> bool:
-        return self.keeps_half_open and not is_ssl(self.transport)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-        self.writing_blocked()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-        self.writing_resumed()
-
     def connection_lost(self, exc: Exception | None) -> None:
         was_open = self.protocol.ready_state is not _CONNECTING
         ending = self.protocol.ending
@@ -168,9 +137,8 @@ class WebSocketProtocol(TransportSession):
             self._end(ending.code, ending.reason)
         else:
             self._end(CloseCode.NO_STATUS_RECEIVED if was_open else CloseCode.ABNORMAL_CLOSURE)
-        self.lost(exc)
+        super().connection_lost(exc)
         self.connections.discard(cast("Any", self))
-        self.resume_writing()  # the transport does not, and who waits in send() has to hear of it
         self._trace("WebSocket connection lost")
         if exc is None:
             self.transport.close()
@@ -246,12 +214,9 @@ class WebSocketProtocol(TransportSession):
         self._response = None
         self._is_answered = True
         self.transport.write(self.handshake.data_to_send())
-        trailing_data = self.protocol.open()
         self.logger.info("connection open")
         self.receive_in_place()
-        self.opened()
-        if trailing_data:
-            self.data_received(trailing_data)
+        self._opened(self.protocol.open())
 
     def _refuse(self, response: Response) -> None:
         """Answer the request with a whole response that does not open the connection, and close."""
@@ -348,7 +313,7 @@ class WebSocketProtocol(TransportSession):
         turn; ``ValueError`` or ``TypeError`` for what cannot be sent.
         """
         if self._blocked:
-            await self._writable.wait()
+            await self._wait_writable()
         if self.protocol.ready_state is _OPEN and message["type"] == "websocket.send":
             data = message.get("bytes")
             if data is not None:
@@ -439,11 +404,7 @@ class WebSocketProtocol(TransportSession):
             self.logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, text)
 
     def _log_rejection(self, status: int) -> None:
-        try:
-            phrase = http.HTTPStatus(status).phrase
-        except ValueError:  # one that nobody has registered
-            phrase = ""
-        self.logger.info("connection rejected (%d %s)", status, phrase)
+        self.logger.info("connection rejected (%d %s)", status, phrase_of(status))
 
     def _log_answer(self, answer: str) -> None:
         path = get_path_with_query_string(self.scope)

@@ -12,7 +12,8 @@ from ..codec import Role
 from ..connection import ReadyState
 from ..deflate import Agreement, DeflatingEncoder
 from ..exceptions import ConcurrencyError
-from .connection import Connection, is_buffer
+from .connection import Connection
+from .sending import is_buffer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

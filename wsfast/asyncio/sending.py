@@ -1,0 +1,210 @@
+"""Sending on an asyncio transport, for coroutines: messages, fragments, Pings, and when a sender has to wait.
+
+- A message is one frame, one encoder call, and usually one write.
+- Inside a message of fragments no other message is sent; control frames are (RFC 6455 5.4).
+- A sender waits while the peer reads slower than it sends, and gives others a turn now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from ..codec import CloseCode
+from ..connection import ReadyState
+from ..deflate import DeflatingEncoder
+from .transport import TransportSession
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_Encode: TypeAlias = "Callable[[str | Buffer, bool | None], bytes]"
+_EncodeFragment: TypeAlias = "Callable[[str | Buffer, bool, bool | None], bytes]"
+
+_CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
+
+# A tuple: `str | bytes` would be computed anew for each message.
+_WHOLE = (str, bytes)
+
+
+class Sending(TransportSession):
+    """The calls that send."""
+
+    __slots__ = ("_fragmenting",)
+
+    _fragmenting: asyncio.Future[None] | None
+    """Is done when ``send`` has left its message of fragments; None outside of one."""
+
+    @property
+    def is_fragmenting(self) -> bool:
+        """True while ``send`` is inside a message of fragments."""
+        return self._fragmenting is not None
+
+    async def send(
+        self,
+        message: str | Buffer | Iterable[str | Buffer] | AsyncIterable[str | Buffer],
+        *,
+        text: bool | None = None,
+        compress: bool | None = None,
+    ) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 5.6).
+
+        ``text=True`` sends bytes as text (they have to be UTF-8), ``text=False`` a ``str`` as binary. An iterable,
+        or asynchronous iterable, of ``str`` or of bytes-like objects is sent as one message of fragments, one
+        item each. Other messages then wait until it is sent; when it fails in the middle, the connection is
+        closed with 1011, as nothing else can be sent any more.
+
+        Where compression was negotiated, messages from its ``threshold`` on are compressed; ``compress=True``
+        compresses a smaller one too, ``compress=False`` sends a message as it is. Of fragments the first decides.
+
+        Waits while the peer reads slower than we send (``write_limit``), and lets other tasks run now and then.
+
+        Raises:
+            ConnectionClosed: the connection is closing or closed.
+            TypeError: a message of another type.
+            ValueError: text that is not UTF-8.
+        """
+        if self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
+            await self._may_send()
+        if not isinstance(message, _WHOLE) and not is_buffer(message):
+            await self._send_fragments(cast("Iterable[str | Buffer]", message), text, compress)
+            return
+        # Compressing is part of this one call, with no await in it: what is compressed is sent.
+        encode = self._encode if compress is None else self._encoder_with(compress)[0]
+        frame = encode(cast("str | bytes", message), text)
+        if self._messages or self._batch:
+            self._add_to_batch(frame)
+        else:
+            self.transport.write(frame)
+        self._sends_left -= 1
+        if self._blocked:
+            await self._drain()
+        elif not self._sends_left & 3:
+            await self._give_way()
+
+    def _encoder_with(self, compress: bool | None) -> tuple[_Encode, _EncodeFragment]:
+        """Return what encodes messages and fragments in this way, as far as it was negotiated."""
+        encoder = self.protocol.encoder
+        if isinstance(encoder, DeflatingEncoder):
+            return partial(encoder.message, compress=compress), partial(encoder.fragment, compress=compress)
+        return encoder.message, encoder.fragment
+
+    async def _may_send(self) -> None:
+        while self._fragmenting is not None:
+            await asyncio.shield(self._fragmenting)
+        if self.protocol.ready_state is _CONNECTING:
+            raise self._closed_exception()
+        if self.protocol.ready_state is not _OPEN:
+            await self._raise_closed()
+
+    async def _send_fragments(
+        self,
+        fragments: Iterable[str | Buffer] | AsyncIterable[str | Buffer],
+        text: bool | None,
+        compress: bool | None,
+    ) -> None:
+        if isinstance(fragments, Mapping):
+            raise TypeError(
+                "a message cannot be a dict; json.dumps(...) makes text of it; send its keys() if you mean them"
+            )
+        if not isinstance(fragments, Iterable | AsyncIterable):
+            raise TypeError(
+                f"a message must be str, bytes-like, or an iterable of those, not {type(fragments).__name__}"
+            )
+        self._fragmenting = self._loop.create_future()
+        encode = self._encoder_with(compress)[1]
+        last: str | bytes | None = None  # an empty fragment of the message's type, for the end
+        try:
+            if isinstance(fragments, AsyncIterable):
+                async for fragment in fragments:
+                    last = await self._send_fragment(encode(fragment, False, text), fragment)
+            else:
+                for fragment in fragments:
+                    last = await self._send_fragment(encode(fragment, False, text), fragment)
+            if last is not None:
+                await self._send_fragment(encode(last, True, text), last)
+        except BaseException:
+            if self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
+                self.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+            raise
+        finally:
+            self._fragmenting.set_result(None)
+            self._fragmenting = None
+
+    async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
+        if self.protocol.ready_state is not _OPEN:
+            await self._raise_closed()
+        self._flush()
+        self.transport.write(frame)
+        await self._after_sending()
+        return "" if isinstance(fragment, str) else b""
+
+    async def _after_sending(self) -> None:
+        self._sends_left -= 1
+        await (self._drain() if self._blocked else self._give_way())
+
+    async def _drain(self) -> None:
+        """Wait until the peer has taken enough of what was written."""
+        await self._wait_writable()
+        if self.protocol.ready_state is _CLOSED:
+            raise self._closed_exception()
+
+    async def _give_way(self) -> None:
+        await self._let_others_run()
+        if self.transport.is_closing():
+            await self._raise_closed()
+
+    async def ping(self, data: str | Buffer | None = None) -> Awaitable[float]:
+        """Send a Ping of at most 125 bytes; by default of 4 random ones (RFC 6455 5.5.2).
+
+        Returns an awaitable of the round-trip time in seconds; it need not be awaited. It raises
+        ``ConnectionClosed`` when the connection closes first.
+
+        Raises:
+            ConnectionClosed: the connection is closing or closed.
+            ConcurrencyError: a Ping with the same payload is still unanswered.
+            ValueError: more than 125 bytes.
+        """
+        if self.protocol.ready_state is not _OPEN:
+            await self._may_send()
+        payload = (
+            data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
+        )
+        if payload is not None and len(payload) > 125:
+            raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
+        answered: asyncio.Future[float] = self._loop.create_future()
+        self.send_ping(payload, answered)
+        await self._after_sending()
+        return answered
+
+    async def pong(self, data: str | Buffer = b"") -> None:
+        """Send an unsolicited Pong of at most 125 bytes (RFC 6455 5.5.3). Pings are answered without this.
+
+        Raises:
+            ConnectionClosed: the connection is closing or closed.
+            ValueError: more than 125 bytes.
+        """
+        if self.protocol.ready_state is not _OPEN:
+            await self._may_send()
+        self.protocol.pong(data.encode() if isinstance(data, str) else data)
+        self._send_owed()
+        await self._after_sending()
+
+    async def _raise_closed(self) -> None:
+        await self.wait_closed()
+        raise self._closed_exception()
+
+    async def wait_closed(self) -> None:
+        raise NotImplementedError
+
+
+def is_buffer(message: object) -> bool:
+    if isinstance(message, bytearray | memoryview):
+        return True
+    try:
+        memoryview(cast("bytes", message))
+    except TypeError:
+        return False
+    return True
