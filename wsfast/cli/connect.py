@@ -32,8 +32,8 @@ from ..exceptions import (
     InvalidURI,
 )
 from ..uri import WebSocketURI, parse_uri
-from . import FAILURE, OK, USAGE, CommandError
 from .consoles import Console, Message, Pipe, Terminal
+from .outcome import FAILURE, OK, USAGE, CommandError
 
 __all__ = ["run"]
 
