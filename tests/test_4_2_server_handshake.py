@@ -644,6 +644,35 @@ def test_select_subprotocol_has_to_choose_an_offer(chosen: Any) -> None:
     assert as_a_client_sees(answer(handshake, handshake.reject(500, "sorry")))[0].status_code == 500
 
 
+def test_select_subprotocol_of_accept_goes_first() -> None:
+    """It is not kept, so that it may know the connection."""
+    handshake = ServerHandshake(select_subprotocol=lambda offers: offers[0])
+    receive(handshake, [request("Sec-WebSocket-Protocol: a, b")])
+    assert handshake.accept(lambda offers: offers[1]).headers["Sec-WebSocket-Protocol"] == "b"
+
+
+class TooPicky(NegotiationError):
+    """An exception of an application, that takes other arguments than it passes on."""
+
+    def __init__(self, offers: list[str]) -> None:
+        super().__init__(f"none of {len(offers)} offers will do")
+        self.offers = offers
+
+
+def test_own_exception_of_select_subprotocol_is_kept_as_it_is() -> None:
+    def select(offers: Any) -> None:
+        raise TooPicky(offers) from ZeroDivisionError("why")
+
+    handshake = ServerHandshake(select_subprotocol=select)
+    receive(handshake, [request("Sec-WebSocket-Protocol: a, b")])
+    assert handshake.accept().status_code == 400
+    error = handshake.error
+    assert isinstance(error, TooPicky)
+    assert error.offers == ["a", "b"]
+    assert str(error) == "none of 2 offers will do"
+    assert repr(error.__cause__) == "ZeroDivisionError('why')"
+
+
 def test_exception_of_select_subprotocol_is_the_callers() -> None:
     def select(offers: Any) -> None:
         raise ZeroDivisionError

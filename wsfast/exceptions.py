@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 from .events import Close, CloseCode, Failure
 
 if TYPE_CHECKING:
-    from .handshake import Response
+    from .http import Response
 
 __all__ = [
     "ConcurrencyError",

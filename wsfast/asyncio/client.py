@@ -13,17 +13,25 @@ import random
 import socket
 import ssl as ssl_module
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..codec import Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, offer, settings
-from ..exceptions import HandshakeTimeout, InvalidMessage, InvalidStatus, InvalidURI, SecurityError, shown_uri
+from ..exceptions import (
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    SecurityError,
+    shown_uri,
+)
 from ..handshake import USER_AGENT, ClientHandshake
-from ..headers import Headers
+from ..http import Headers, HeadersLike
 from ..uri import WebSocketURI, parse_uri
 from .connection import Connection, Logger, queue_limits
 
@@ -31,8 +39,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
-
-HeadersLike: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
 
 MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -65,16 +71,16 @@ class ClientConnection(Connection):
         handshake = self.protocol.handshake
         assert isinstance(handshake, ClientHandshake)
         self.response = handshake.response
-        error, handshake.error = (
-            handshake.error,
-            None,
-        )  # its traceback will lead to here: kept, it would be a cycle
-        if error is not None:
+        if handshake.error is not None:
             self.transport.abort()
-            try:
-                raise error from self._lost_exception
-            finally:
-                del error
+            raise self._handshake_error(handshake)
+
+    def _handshake_error(self, handshake: ClientHandshake) -> InvalidHandshake:
+        error = handshake.error
+        assert error is not None
+        if self._lost_exception is not None:
+            error.__cause__ = self._lost_exception
+        return error
 
     def eof_received(self) -> bool:
         if self.protocol.ready_state is ReadyState.CONNECTING:

@@ -13,6 +13,7 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -21,7 +22,8 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
-from ..handshake import SERVER, Request, Response, ServerHandshake
+from ..handshake import SERVER, ServerHandshake
+from ..http import Request, Response
 from .client import size_limits
 from .connection import Connection, Logger, queue_limits
 
@@ -76,7 +78,10 @@ class ServerConnection(Connection):
             self._handshake_done.set_result(None)
 
     async def handshake(
-        self, process_request: ProcessRequest | None, process_response: ProcessResponse | None
+        self,
+        process_request: ProcessRequest | None,
+        process_response: ProcessResponse | None,
+        select_subprotocol: SelectSubprotocol | None = None,
     ) -> None:
         """Wait for the request and answer it; afterwards the connection is OPEN, or closing."""
         await self._handshake_done
@@ -87,7 +92,7 @@ class ServerConnection(Connection):
         self.request = request = handshake.request
         if request is not None and response is None:
             try:
-                response = await self._decide(request, process_request, process_response)
+                response = await self._decide(request, process_request, process_response, select_subprotocol)
             except Exception:  # of the application's functions
                 self.logger.error("opening handshake failed", exc_info=True)
                 response = self._failed()
@@ -116,13 +121,15 @@ class ServerConnection(Connection):
         request: Request,
         process_request: ProcessRequest | None,
         process_response: ProcessResponse | None,
+        select_subprotocol: SelectSubprotocol | None,
     ) -> Response:
         response: Response | None = None
         if process_request is not None:
             answer = process_request(self, request)
             response = await answer if inspect.isawaitable(answer) else answer
         if response is None:
-            response = self._handshake.accept()
+            select = None if select_subprotocol is None else partial(select_subprotocol, self)
+            response = self._handshake.accept(select)
         if process_response is not None:
             change = process_response(self, request, response)
             response = (await change if inspect.isawaitable(change) else change) or response
@@ -143,6 +150,7 @@ class Server:
         *,
         process_request: ProcessRequest | None,
         process_response: ProcessResponse | None,
+        select_subprotocol: SelectSubprotocol | None,
         open_timeout: float | None,
         logger: Logger,
     ) -> None:
@@ -152,6 +160,7 @@ class Server:
         self._new_connection = new_connection
         self._process_request = process_request
         self._process_response = process_response
+        self._select_subprotocol = select_subprotocol
         self._open_timeout = open_timeout
         self._server: asyncio.Server | None = None
         self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
@@ -235,7 +244,9 @@ class Server:
     async def _run(self, connection: ServerConnection) -> None:
         try:
             async with asyncio.timeout(self._open_timeout):
-                await connection.handshake(self._process_request, self._process_response)
+                await connection.handshake(
+                    self._process_request, self._process_response, self._select_subprotocol
+                )
         except asyncio.CancelledError:
             self._refuse(connection)
             raise
@@ -352,22 +363,17 @@ def serve(
     Protocol(Role.SERVER, **protocol_options)
 
     def new_connection(server: Server) -> ServerConnection:
-        def select(offers: Sequence[str]) -> str | None:
-            assert select_subprotocol is not None
-            return select_subprotocol(connection, offers)
-
         protocol = Protocol(
             Role.SERVER,
             handshake=ServerHandshake(
                 origins=origins,
                 subprotocols=subprotocols,
-                select_subprotocol=None if select_subprotocol is None else select,
                 compression=deflate,
                 server_header=server_header,
             ),
             **protocol_options,
         )
-        connection = connection_class(
+        return connection_class(
             protocol,
             server,
             ping_interval=ping_interval,
@@ -377,7 +383,6 @@ def serve(
             write_limit=write_limit,
             logger=logger,
         )
-        return connection
 
     async def create_server(factory: Callable[[], ServerConnection]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -391,6 +396,7 @@ def serve(
         new_connection,
         process_request=process_request,
         process_response=process_response,
+        select_subprotocol=select_subprotocol,
         open_timeout=open_timeout,
         logger=logger,
     )
