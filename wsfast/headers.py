@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
-from .exceptions import InvalidHeaderFormat, shown
+from .exceptions import InvalidHeaderFormat
 from .http import Headers, HeadersLike, MultipleValuesError, is_token
+from .printable import shown
 
 __all__ = [
     "Extension",

@@ -28,10 +28,10 @@ from ..exceptions import (
     InvalidStatus,
     InvalidURI,
     SecurityError,
-    shown_uri,
 )
 from ..handshake import USER_AGENT, ClientHandshake
 from ..http import Headers, HeadersLike
+from ..printable import shown, shown_uri
 from ..uri import WebSocketURI, parse_uri
 from .connection import Connection, Logger, queue_limits
 
@@ -228,7 +228,10 @@ class connect:
                 if delay is None:
                     raise
                 self._logger.info(
-                    "connecting to %s failed, again in %.1f s: %s", shown_uri(self.uri), delay, exception
+                    "connecting to %s failed, again in %.1f s: %s",
+                    shown_uri(self.uri),
+                    delay,
+                    shown(str(exception), 1000),
                 )
                 await asyncio.sleep(delay)
                 continue

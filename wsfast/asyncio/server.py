@@ -24,6 +24,7 @@ from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
+from ..printable import shown
 from .client import size_limits
 from .connection import Connection, Logger, queue_limits
 
@@ -101,11 +102,11 @@ class ServerConnection(Connection):
             self.transport.abort()
             return
         if handshake.error is not None:
-            self.logger.info("opening handshake failed: %s", handshake.error)
+            self.logger.info("opening handshake failed: %s", shown(str(handshake.error), 1000))
         try:
             handshake.send_response(response)
         except ValueError:
-            self.logger.error("this response cannot be sent: %r", response, exc_info=True)
+            self.logger.error("this response cannot be sent: %s", shown(repr(response), 1000), exc_info=True)
             response = self._failed()
             handshake.send_response(response)
         self.response = response
@@ -251,7 +252,9 @@ class Server:
             self._refuse(connection)
             raise
         except TimeoutError:
-            self.logger.info("no opening handshake from %s within the time limit", connection.remote_address)
+            self.logger.info(
+                "no opening handshake from %s within the time limit", shown(str(connection.remote_address))
+            )
             connection.transport.abort()
         except Exception:
             self.logger.error("opening handshake failed", exc_info=True)
@@ -265,7 +268,7 @@ class Server:
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exception:
             # The peer left, and the handler did not mind: nothing that an operator could mend.
-            self.logger.debug("connection handler ended: %s", exception)
+            self.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
         except Exception:
             self.logger.error("connection handler failed", exc_info=True)
         except asyncio.CancelledError:

@@ -15,9 +15,10 @@ from typing import Any, Final
 import h11
 
 from .._version import __version__
-from ..exceptions import InvalidMessage, InvalidUpgrade, SecurityError, shown
+from ..exceptions import InvalidMessage, InvalidUpgrade, SecurityError
 from ..headers import parse_tokens, parse_upgrade
 from ..http import Headers, Request, Response, is_token
+from ..printable import shown
 
 GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What is appended to the key before it is hashed (RFC 6455 1.3)."""

@@ -23,10 +23,10 @@ from ..exceptions import (
     InvalidState,
     InvalidUpgrade,
     SecurityError,
-    shown,
 )
 from ..headers import parse_extensions, parse_tokens
 from ..http import Headers, HeadersLike, Request, Response
+from ..printable import shown
 from .messages import (
     MAX_EARLY_SIZE,
     MAX_HEAD_SIZE,
