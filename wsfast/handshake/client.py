@@ -17,9 +17,10 @@ from ..exceptions import (
     InvalidHeaderValue,
     InvalidProtocol,
     InvalidStatus,
+    InvalidUpgrade,
     NegotiationError,
 )
-from ..headers import parse_extensions, parse_tokens
+from ..headers import parse_extensions, parse_tokens, parse_upgrade
 from ..http import Headers, HeadersLike, Request, Response
 from ..uri import WebSocketURI, parse_uri
 from .messages import (
@@ -31,8 +32,8 @@ from .messages import (
     Problem,
     accept_value,
     begins_like_http,
+    check_connection,
     check_n_headers,
-    check_upgrade,
     checked_subprotocols,
     closed_early,
     head_too_large,
@@ -273,7 +274,11 @@ class ClientHandshake:
         headers = response.headers
         if http_version != b"1.1":
             raise InvalidProtocol(f"HTTP/{http_version.decode('ascii')}")
-        check_upgrade(headers)
+        protocols = parse_upgrade(headers.get_all("Upgrade"))
+        # 4.1, step 2: the response names one protocol; a request may offer others too.
+        if [protocol.lower() for protocol in protocols] != ["websocket"]:
+            raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+        check_connection(headers)
         accepts = headers.get_all("Sec-WebSocket-Accept")
         if not accepts:
             raise InvalidHeader("Sec-WebSocket-Accept")

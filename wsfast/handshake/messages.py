@@ -16,7 +16,7 @@ import h11
 
 from .._version import __version__
 from ..exceptions import InvalidMessage, InvalidUpgrade, SecurityError
-from ..headers import parse_tokens, parse_upgrade
+from ..headers import parse_tokens
 from ..http import Headers, Request, Response, is_token
 from ..printable import shown
 
@@ -41,7 +41,10 @@ SERVER: Final = USER_AGENT
 VERSION = "13"  # 4.1
 
 # 4.2.1 allows "an absolute HTTP/HTTPS URI containing the /resource name/".
-_ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]*(?P<rest>.*)", re.IGNORECASE)
+_ABSOLUTE_TARGET = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE)
+
+# RFC 9110 7.2: uri-host [ ":" port ]; an empty host is none of http (4.2.1).
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 
 # How other protocols begin, and what to do about it; the first that fits.
 _GREETINGS = (
@@ -85,11 +88,8 @@ class Problem:
         return error
 
 
-def check_upgrade(headers: Headers) -> None:
-    """Raise unless ``Upgrade`` is websocket and ``Connection`` has upgrade among its options (4.1, 4.2.1)."""
-    protocols = parse_upgrade(headers.get_all("Upgrade"))
-    if [protocol.lower() for protocol in protocols] != ["websocket"]:
-        raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+def check_connection(headers: Headers) -> None:
+    """Raise unless ``Connection`` has upgrade among its options (4.1, 4.2.1)."""
     options = parse_tokens("Connection", headers.get_all("Connection"))
     if "upgrade" not in (option.lower() for option in options):
         raise InvalidUpgrade("Connection", ", ".join(options) or None)
@@ -122,13 +122,26 @@ def to_wire(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("iso-8859-1")) for name, value in headers.raw_items()]
 
 
+def is_host(text: str) -> bool:
+    """Tell whether ``text`` can be a host with or without a port, as ``Host`` has it (RFC 9110 7.2)."""
+    return _HOST.fullmatch(text) is not None
+
+
 def to_request(event: h11.Request) -> Request:
-    path = event.target.decode("ascii")
+    path, items = event.target.decode("ascii"), event.headers.raw_items()
     if absolute := _ABSOLUTE_TARGET.fullmatch(path):
-        rest = absolute["rest"]
+        rest, authority = absolute["rest"], absolute["authority"]
         path = rest if rest.startswith("/") else f"/{rest}"
+        # RFC 9112 3.2.2: a server ignores Host then. One that is invalid stays, as it fails the request (3.2).
+        items = [
+            (
+                name,
+                authority.encode() if name.lower() == b"host" and is_host(value.decode("latin-1")) else value,
+            )
+            for name, value in items
+        ]
     protocol = f"HTTP/{event.http_version.decode('ascii')}"
-    return Request(path, Headers.from_wire(event.headers.raw_items()), event.method.decode("ascii"), protocol)
+    return Request(path, Headers.from_wire(items), event.method.decode("ascii"), protocol)
 
 
 def to_response(event: h11.InformationalResponse | h11.Response) -> Response:

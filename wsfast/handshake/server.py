@@ -24,7 +24,7 @@ from ..exceptions import (
     InvalidUpgrade,
     SecurityError,
 )
-from ..headers import parse_extensions, parse_tokens
+from ..headers import parse_extensions, parse_tokens, parse_upgrade
 from ..http import Headers, HeadersLike, Request, Response
 from ..printable import shown
 from .messages import (
@@ -35,13 +35,14 @@ from .messages import (
     VERSION,
     Problem,
     accept_value,
+    check_connection,
     check_n_headers,
     check_status,
-    check_upgrade,
     checked_subprotocols,
     closed_early,
     has_body,
     head_too_large,
+    is_host,
     malformed,
     next_event,
     not_http,
@@ -56,11 +57,9 @@ __all__ = ["ServerHandshake"]
 
 SelectSubprotocol: TypeAlias = Callable[[Sequence[str]], str | None]
 
-# 4.2.1: base64 of 16 bytes: 21 characters of 6 bits, one with the last 2 bits, so that its lower 4 are zero.
-_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
-
-# RFC 9110 7.2: uri-host [ ":" port ]
-_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
+# 4.2.1: a value that is 16 bytes when decoded: 21 characters of 6 bits, and one for the last 2 bits. Its lower 4 bits
+# may have any value: decoders ignore them (RFC 4648 3.5), and the example of 4.1 has some that are not zero.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 _HTTP_1_1_OR_HIGHER = re.compile(r"HTTP/1\.[1-9]")
 
@@ -102,6 +101,12 @@ class ServerHandshake:
     ) -> None:
         if isinstance(origins, str | re.Pattern):
             raise TypeError("origins is a list; one origin is a list of one")
+        for origin in origins or ():
+            if isinstance(origin, str) and "*" in origin:
+                raise ValueError(
+                    f'origins has {origin!r}, and no browser sends a "*": leave origins out, or None, to accept all; '
+                    "a compiled pattern accepts some"
+                )
         if server_header is not None:
             Headers(Server=server_header)  # raises what is wrong with it, now and not at the first request
         self.request: Request | None = None
@@ -245,12 +250,18 @@ class ServerHandshake:
             raise InvalidMessage("a WebSocket handshake has no body")
         if not request.path.startswith("/"):
             raise InvalidMessage(f"the request is for {shown(request.path)}, which is no path")
+        if "#" in request.path:  # RFC 9112 3.2: no form of a target has it
+            raise InvalidMessage(f"the request is for {shown(request.path)}, which has a fragment")
         hosts = headers.get_all("Host")  # not more than one: h11 sees to that
         if not hosts:
             raise InvalidHeader("Host")
-        if not _HOST.fullmatch(hosts[0]):
+        if not is_host(hosts[0]):
             raise InvalidHeaderValue("Host", hosts[0])
-        check_upgrade(headers)
+        # 4.2.1, items 3 and 4: "containing"; a client may offer other protocols too (RFC 9110 7.8).
+        protocols = parse_upgrade(headers.get_all("Upgrade"))
+        if "websocket" not in (protocol.lower() for protocol in protocols):
+            raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+        check_connection(headers)
         versions = headers.get_all("Sec-WebSocket-Version")
         if versions != [VERSION]:
             raise InvalidHeaderValue("Sec-WebSocket-Version", ", ".join(versions) if versions else None)
@@ -326,7 +337,7 @@ class ServerHandshake:
     def _error_response(self, error: InvalidHandshake) -> Response:
         status = next(status for kind, status in _STATUSES if isinstance(error, kind))
         text = f"The WebSocket handshake failed: {error}.\n"
-        headers = Headers()
+        headers = Headers({"X-Content-Type-Options": "nosniff"})  # the text quotes the request
         if isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version":
             status = http.HTTPStatus.UPGRADE_REQUIRED  # 4.2.2, 4.4
             headers["Sec-WebSocket-Version"] = VERSION
@@ -378,6 +389,9 @@ class ServerHandshake:
             )
         except h11.LocalProtocolError as error:
             raise ValueError(f"the response cannot be sent: {error}") from None
+        if opens and self._expects_continue():
+            # RFC 9110 7.8: "MUST send a 100 (Continue) response before sending a 101".
+            self._to_send += self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
         self._to_send += self._http.send(event) + body
         self._http = None
         self.accepted = opens
@@ -385,6 +399,11 @@ class ServerHandshake:
             self.subprotocol = None
         if not opens or not extensions:
             self.compression = None
+
+    def _expects_continue(self) -> bool:
+        assert self.request is not None
+        expectations = ",".join(self.request.headers.get_all("Expect")).lower().split(",")
+        return "100-continue" in (expectation.strip(" \t") for expectation in expectations)
 
     def _complete(self, response: Response, headers: Headers) -> bytes:
         """Add to ``headers`` what a final response needs; return the body as it is sent."""
