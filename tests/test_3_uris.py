@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from websockets.uri import parse_uri as their_parse_uri
 
 from wsfast.exceptions import InvalidURI
+from wsfast.printable import shown_uri
 from wsfast.uri import WebSocketURI, parse_uri
 
 
@@ -75,6 +77,8 @@ def test_resource_name(text: str, resource_name: str) -> None:
     [
         ("ws://h", "h"),
         ("ws://h:80", "h"),
+        ("ws://h:0080", "h"),
+        ("ws://h:", "h"),
         ("wss://h:443", "h"),
         ("ws://h:443", "h:443"),
         ("wss://h:80", "h:80"),
@@ -132,7 +136,19 @@ def test_user_info_is_both_or_none() -> None:
         ("ws://.../", "not a host name"),
         ("ws://" + "a" * 64 + ".example/", "not a host name"),
         ("ws://" + "a." * 128, "a host name of 256 characters is too long"),
-        ("ws://a%41/", "not a host name"),
+        ("ws://a%2Fb/", "not a host name"),
+        ("ws://a%40b/", "not a host name"),
+        ("ws://a%FF/", "not a host name"),
+        ("ws://xn--ü/", "not a host name"),
+        ("ws://" + "ü" * 63 + "/", "not a host name"),
+        # IDNA 2003 leaves the joiner out, and does not know that Cherokee has lower case.
+        (
+            "ws://نامه\u200cای.example/",
+            'one host in IDNA 2003 and another in IDNA 2008; write its "xn--" form',
+        ),
+        ("ws://क्\u200dष.example/", "another in IDNA 2008"),
+        ("ws://Ꭰ.example/", "another in IDNA 2008"),
+        ("ws://localhost:00/", "1 to 65535"),
         ("ws://a,b/", "not a host name"),
         ("ws://a\\b/", "not a host name"),
         ("ws://a℀b/", "not a host name"),
@@ -169,6 +185,80 @@ def test_password_is_not_shown() -> None:
         parse_uri("http://user:secret@localhost/")
     assert "secret" not in str(caught.value)
     assert "http://user:***@localhost/" in str(caught.value)
+
+
+@pytest.mark.parametrize("char", "/?#@")
+@pytest.mark.parametrize(
+    "scheme", ["ws://", "wss://", "http://", "HTTPS://", "//", "", "://", "ws:/", "ws:", "ftp://", "ws:\\\\"]
+)
+@pytest.mark.parametrize("password", ["hunter{}2", "{}hunter", "12hunter{}{}", "hunter//{}", "a:hunter{}"])
+def test_password_with_a_character_that_should_be_escaped_is_not_shown(
+    scheme: str, password: str, char: str
+) -> None:
+    """RFC 3986 3.2.1, and the usual mistake with passwords."""
+    text = f"{scheme}user:{password.format(char, char)}@localhost/"
+    assert "hunter" not in shown_uri(text)
+    try:
+        parse_uri(text)
+    except InvalidURI as error:
+        told = f"{error} {error!r} {error.msg}"
+    else:
+        return
+    assert "hunter" not in told
+    assert "12" not in told
+
+
+@pytest.mark.parametrize("char", "/?#")
+def test_password_with_a_character_that_should_be_escaped_is_told_how(char: str) -> None:
+    with pytest.raises(
+        InvalidURI, match=f'"{re.escape(char)}" as "%{ord(char):02X}"|"/" is written as "%2F"'
+    ):
+        parse_uri(f"ws://user:hunter{char}2@localhost/")
+
+
+def test_uri_without_a_password_is_shown_as_it_is() -> None:
+    for text in ("ws://h:80/a?b", "ws://user@h/", "ws://h/a@b", "ws://[::1]:80/", "", "@", "localhost:80"):
+        assert shown_uri(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        # RFC 5894 7.2: letters in IDNA 2008 and in browsers; IDNA 2003 made "ss" and another sigma of them.
+        ("ws://faß.example/", "xn--fa-hia.example"),
+        ("ws://FAß.example/", "xn--fa-hia.example"),
+        ("ws://fa\u1e9e.example/", "xn--fa-hia.example"),
+        ("ws://βόλος.example/", "xn--nxasmm1c.example"),
+        ("ws://a\u0308ß.example/", "xn--zcaj.example"),
+        # The same in both.
+        ("ws://BÜCHER.example/", "xn--bcher-kva.example"),
+        ("ws://例\u3002예시\uff0ekr/", "xn--fsq.xn--vv4b11d.kr"),
+        ("ws://ＡＢＣ.example/", "abc.example"),
+        ("ws://a\u00adb.example/", "ab.example"),
+        # RFC 3986 3.2.2: escaped, in UTF-8.
+        ("ws://a%41/", "aa"),
+        ("ws://%EC%98%88%EC%8B%9C.kr/", "xn--vv4b11d.kr"),
+    ],
+)
+def test_host_is_the_one_that_a_browser_would_take(text: str, host: str) -> None:
+    """RFC 3490, RFC 5891, UTS 46."""
+    assert parse_uri(text).host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "host_header", "tls_name"),
+    [
+        ("wss://Example.com./", "example.com.", "example.com.", "example.com"),
+        ("wss://example.com.:8443/", "example.com.", "example.com.:8443", "example.com"),
+        ("wss://예시.kr./", "xn--vv4b11d.kr.", "xn--vv4b11d.kr.", "xn--vv4b11d.kr"),
+        ("wss://[FE80::1%25eth0]/", "fe80::1%eth0", "[fe80::1]", "fe80::1"),
+        ("wss://127.0.0.1/", "127.0.0.1", "127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_dot_at_the_end_is_for_the_resolver(text: str, host: str, host_header: str, tls_name: str) -> None:
+    """RFC 6066 3: TLS names a server "without a trailing dot"; Host has the authority as it is (RFC 9110 7.2)."""
+    parsed = parse_uri(text)
+    assert (parsed.host, parsed.host_header, parsed.tls_name) == (host, host_header, tls_name)
 
 
 def test_uri_is_a_value() -> None:

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import h11
 import pytest
 from helpers import Wire, frame, splits
 from hypothesis import given, settings
@@ -826,3 +827,15 @@ def test_websockets_refuses_our_origin_and_we_show_why() -> None:
     assert isinstance(ours.error, InvalidStatus)
     assert ours.error.response.status_code == 403
     assert "foreign.example" in str(ours.error)
+
+
+def test_error_is_a_new_exception_each_time() -> None:
+    """Its traceback would keep the frames of whoever raised it alive."""
+    handshake = receive(client(), [b"HTTP/1.1 101 \r\nbad line\r\n\r\n"])
+    first, second = handshake.error, handshake.error
+    assert first is not second
+    assert type(first) is type(second) is InvalidMessage
+    assert str(first) == str(second)
+    assert first is not None
+    assert isinstance(first.__cause__, h11.RemoteProtocolError)
+    assert first.__traceback__ is first.__cause__.__traceback__ is None

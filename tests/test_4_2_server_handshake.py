@@ -5,8 +5,10 @@ The clients here are bytes as real ones send them, and the sans-I/O client of th
 
 from __future__ import annotations
 
+import base64
 import datetime
 import email.utils
+import hashlib
 import itertools
 import re
 import tracemalloc
@@ -142,6 +144,7 @@ def refuse(
         assert "close" in headers["connection"].lower()
         assert is_date(headers["date"])
         assert headers["server"] == SERVER
+        assert headers["x-content-type-options"] == "nosniff"  # the text quotes the request
         assert int(headers["content-length"]) > 0
         assert method == "HEAD" or text in body.decode()
     return headers
@@ -267,6 +270,15 @@ def test_response_of_the_rfc() -> None:
         request("Sec-WebSocket-Extensions: unknown; a=1, permessage-deflate"),
         request("Sec-WebSocket-Protocol: unknown"),
         request("X-Folded: a", " b"),
+        request("X-Obs-Text: \xe9\xff"),
+        request("X-Long: " + "a" * 8000),
+        request("Connection:"),
+        request("Connection: ,, ,"),
+        request("Expect: something-else"),
+        request(
+            'Sec-WebSocket-Extensions: x-other; a="b"; c, permessage-deflate; client_max_window_bits="10"'
+        ),
+        request("Sec-WebSocket-Extensions: a", "Sec-WebSocket-Extensions: ,b ;c\t; d = e,"),
         request("X-Empty:"),
         request(first="GET /chat HTTP/1.2"),
         Wire(bytes(request()).replace(b"\r\n", b"\n")),
@@ -280,23 +292,86 @@ def test_requests_that_are_right_in_other_words(data: Wire) -> None:
         assert answer(handshake).startswith(b"HTTP/1.1 101 ")
 
 
+@pytest.mark.parametrize("last", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+def test_key_is_16_bytes_when_decoded_and_hashed_as_it_came(last: str) -> None:
+    """RFC 6455 4.2.1, item 5, and 4.2.2: unused bits may have any value; the example of 4.1 ends with "EC==".
+
+    RFC 4648 3.5: a decoder may refuse them. RFC 6455 does not ask for that, and 15 of 16 random keys have them.
+    """
+    key = f"AQIDBAUGBwgJCgsMDQ4PE{last}=="
+    assert len(base64.b64decode(key)) == 16
+    handshake = receive(ServerHandshake(), [instead(f"Sec-WebSocket-Key: {key}")])
+    response = handshake.accept()
+    assert response.status_code == 101
+    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+    assert response.headers["Sec-WebSocket-Accept"] == base64.b64encode(digest).decode()
+
+
 @pytest.mark.parametrize(
-    ("target", "path"),
+    "data",
     [
-        ("/", "/"),
-        ("/chat?a=b&c=%20", "/chat?a=b&c=%20"),
-        ("//double", "//double"),
-        ("http://server.example.com/chat?x", "/chat?x"),
-        ("HTTPS://server.example.com", "/"),
-        ("http://server.example.com?x", "/?x"),
+        instead("Upgrade: websocket, h2c"),
+        instead("Upgrade: h2c,WebSocket"),
+        instead("Upgrade: h2c\t, \tWEBSOCKET ,"),
+        instead("Upgrade: HTTP/2.0, SHTTP/1.3, IRC/6.9, RTA/x11, websocket"),
+        request("Upgrade: h2c"),
+        request("Upgrade: websocket"),  # a proxy that adds its own
+        Wire(bytes(request()).replace(b"Upgrade: websocket", b"Upgrade: h2c\r\nUpgrade: websocket")),
+        Wire(bytes(request()).replace(b"Upgrade: websocket", b"Upgrade:\r\nUpgrade: websocket")),
+        request("Connection: upgrade"),
+        request("Connection: HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
+        instead("Connection: HTTP2-Settings , upgrade, keep-alive"),
     ],
 )
-def test_path_is_the_resource_name(target: str, path: str) -> None:
+def test_upgrade_may_offer_other_protocols_too(data: Wire) -> None:
+    """RFC 6455 4.2.1, items 3 and 4: "containing the value"; RFC 9110 7.8: a server takes one of the list."""
+    for chunks in splits(data):
+        handshake = receive(ServerHandshake(), chunks)
+        response = handshake.accept()
+        assert response.status_code == 101, handshake.error
+        assert response.headers["Upgrade"] == "websocket"
+
+
+TARGETS = [
+    # RFC 9112 3.2.1: origin-form. Target, path, Host.
+    ("/", "/", "server.example.com"),
+    ("/chat?a=b&c=%20", "/chat?a=b&c=%20", "server.example.com"),
+    ("//double", "//double", "server.example.com"),
+    ("/?", "/?", "server.example.com"),
+    ("/http://other.example/", "/http://other.example/", "server.example.com"),
+    # Not in RFC 3986, and sent by browsers.
+    ('/a|b^c`d{e}?"<f>', '/a|b^c`d{e}?"<f>', "server.example.com"),
+    # RFC 9112 3.2.2: absolute-form, which a server MUST accept, and "MUST ignore the received Host".
+    ("http://server.example.com/chat?x", "/chat?x", "server.example.com"),
+    ("http://admin.internal/chat", "/chat", "admin.internal"),
+    ("http://admin.internal:81/chat", "/chat", "admin.internal:81"),
+    ("https://[::1]:8443/chat", "/chat", "[::1]:8443"),
+    ("HTTPS://Admin.Internal", "/", "Admin.Internal"),
+    ("http://admin.internal?x", "/?x", "admin.internal"),
+    ("http://admin.internal/?x=http://h/", "/?x=http://h/", "admin.internal"),
+    ("http://127.0.0.1./", "/", "127.0.0.1."),
+]
+
+
+@pytest.mark.parametrize(("target", "path", "host"), TARGETS)
+def test_path_is_the_resource_name(target: str, path: str, host: str) -> None:
     """RFC 6455 4.2.1: a path, or "an absolute HTTP/HTTPS URI containing the /resource name/"."""
     handshake = receive(ServerHandshake(), [request(first=f"GET {target} HTTP/1.1")])
     assert handshake.request is not None
     assert handshake.request.path == path
     assert handshake.accept().status_code == 101
+    assert handshake.request.headers.get_all("Host") == [host]
+    assert [value for name, value in handshake.request.headers.raw_items() if name == "Host"] == [host]
+
+
+@pytest.mark.parametrize("value", ["100-continue", "100-Continue", "other, 100-continue"])
+def test_client_that_expects_100_gets_it_first(value: str) -> None:
+    """RFC 9110 7.8: "the server MUST send a 100 (Continue) response before sending a 101"."""
+    handshake = receive(ServerHandshake(), [request(f"Expect: {value}")])
+    assert answer(handshake).startswith(b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 101 Switching Protocols\r\n")
+    assert handshake.accepted
+    handshake = receive(ServerHandshake(), [request(f"Expect: {value}")])
+    assert answer(handshake, handshake.reject(403, "no")).startswith(b"HTTP/1.1 403 ")
 
 
 # The request: wrong ones
@@ -350,8 +425,6 @@ def test_host_is_needed_once(data: Wire, kind: type[InvalidHandshake], text: str
         (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n", "missing Upgrade header"),
         (request(leave_out="Upgrade"), "missing Upgrade header"),
         (instead("Upgrade: h2c"), "invalid Upgrade header: h2c"),
-        (request("Upgrade: h2c"), "invalid Upgrade header: websocket, h2c"),
-        (instead("Upgrade: websocket, websocket"), "invalid Upgrade header: websocket, websocket"),
         (request(leave_out="Connection"), "missing Connection header"),
         (instead("Connection:"), "missing Connection header"),
         (instead("Connection: close"), "invalid Connection header: close"),
@@ -409,8 +482,6 @@ def test_other_version_than_13_is_426_that_names_13(data: bytes, text: str) -> N
         (instead("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA"), InvalidHeaderValue, "AAAA"),
         (instead("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA="), InvalidHeaderValue, "AAAA"),
         (instead("Sec-WebSocket-Key: SGVsbG8sIHdvcmxkIQ=="), InvalidHeaderValue, "SGVs"),
-        # Not canonical: the last character has bits that belong to no byte (RFC 4648 3.5).
-        (instead("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAB=="), InvalidHeaderValue, "AAAA"),
         # Padding that is missing or too much, the other alphabet (RFC 4648 5), white space inside.
         (instead("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA"), InvalidHeaderValue, "AAAA"),
         (instead("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==="), InvalidHeaderValue, "AAAA"),
@@ -435,6 +506,28 @@ def test_key_is_base64_of_16_bytes_once(data: Wire, kind: type[InvalidHandshake]
         (request(first="GET * HTTP/1.1"), InvalidMessage, "the request is for *, which is no path"),
         (request(first="GET ws://h/ HTTP/1.1"), InvalidMessage, "which is no path"),
         (request(first="GET chat HTTP/1.1"), InvalidMessage, "which is no path"),
+        (request(first="GET server.example.com:80 HTTP/1.1"), InvalidMessage, "which is no path"),
+        (request(first="GET ftp://h/ HTTP/1.1"), InvalidMessage, "which is no path"),
+        # RFC 9112 3.2: a fragment is part of no target.
+        (
+            request(first="GET /chat#top HTTP/1.1"),
+            InvalidMessage,
+            "the request is for /chat#top, which has a fragment",
+        ),
+        (request(first="GET http://h/chat#top HTTP/1.1"), InvalidMessage, "which has a fragment"),
+        (request(first="GET http://h#top HTTP/1.1"), InvalidMessage, "which has a fragment"),
+        # RFC 9110 4.2.1, 4.2.4: a host is needed, and user information is no part of it.
+        (request(first="GET http:/// HTTP/1.1"), InvalidHeaderValue, "empty Host header"),
+        (request(first="GET http://:80/ HTTP/1.1"), InvalidHeaderValue, "invalid Host header: :80"),
+        (request(first="GET http://u:p@h/ HTTP/1.1"), InvalidHeaderValue, "invalid Host header"),
+        (request(first="GET http://h:x/ HTTP/1.1"), InvalidHeaderValue, "invalid Host header: h:x"),
+        # RFC 9112 3.2: a Host that is invalid, or is not there, fails the request whatever its target is.
+        (
+            Wire(bytes(request(first="GET http://h/ HTTP/1.1")).replace(b"server.example.com", b"a b")),
+            InvalidHeaderValue,
+            "invalid Host header: a b",
+        ),
+        (request(first="GET http://h/ HTTP/1.1", leave_out="Host"), InvalidMessage, "Missing mandatory Host"),
     ],
 )
 def test_other_faults_are_400(data: Wire, kind: type[InvalidHandshake], text: str) -> None:
@@ -567,6 +660,15 @@ def test_more_than_one_origin_is_400(origins: Any) -> None:
     refuse(data, 400, InvalidHeaderValue, "https://a.example, https://a.example", origins=origins)
 
 
+@pytest.mark.parametrize("origin", ["*", "https://*.example", "*://a.example"])
+def test_origin_with_a_star_is_a_mistake_of_the_caller(origin: str) -> None:
+    """RFC 6454 6.2, 7: no browser sends one, so that it would refuse everybody."""
+    with pytest.raises(
+        ValueError, match=r"no browser sends a \"\*\": leave origins out, or None, to accept all"
+    ):
+        ServerHandshake(origins=["https://b.example", origin])
+
+
 @pytest.mark.parametrize("origins", ["https://a.example", re.compile("https://a.example")])
 def test_origins_is_a_list(origins: Any) -> None:
     """A text would be taken for a list of characters, and allow none."""
@@ -642,6 +744,35 @@ def test_select_subprotocol_has_to_choose_an_offer(chosen: Any) -> None:
     assert handshake.error is None
     assert handshake.subprotocol is None
     assert as_a_client_sees(answer(handshake, handshake.reject(500, "sorry")))[0].status_code == 500
+
+
+def test_select_subprotocol_of_accept_goes_first() -> None:
+    """It is not kept, so that it may know the connection."""
+    handshake = ServerHandshake(select_subprotocol=lambda offers: offers[0])
+    receive(handshake, [request("Sec-WebSocket-Protocol: a, b")])
+    assert handshake.accept(lambda offers: offers[1]).headers["Sec-WebSocket-Protocol"] == "b"
+
+
+class TooPicky(NegotiationError):
+    """An exception of an application, that takes other arguments than it passes on."""
+
+    def __init__(self, offers: list[str]) -> None:
+        super().__init__(f"none of {len(offers)} offers will do")
+        self.offers = offers
+
+
+def test_own_exception_of_select_subprotocol_is_kept_as_it_is() -> None:
+    def select(offers: Any) -> None:
+        raise TooPicky(offers) from ZeroDivisionError("why")
+
+    handshake = ServerHandshake(select_subprotocol=select)
+    receive(handshake, [request("Sec-WebSocket-Protocol: a, b")])
+    assert handshake.accept().status_code == 400
+    error = handshake.error
+    assert isinstance(error, TooPicky)
+    assert error.offers == ["a", "b"]
+    assert str(error) == "none of 2 offers will do"
+    assert repr(error.__cause__) == "ZeroDivisionError('why')"
 
 
 def test_exception_of_select_subprotocol_is_the_callers() -> None:

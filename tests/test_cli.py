@@ -425,6 +425,32 @@ def test_connect_does_not_show_a_password() -> None:
     assert "secret" not in err
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        b"ws://\x9b31;5mPWNED\x9b0m" + b"x" * 100 + b"/",
+        b"ws://[\x9b0m]/",
+        b"ws://h:\x9d0;x\x9c/",
+        b"\x85:\x1b[0m",
+    ],
+)
+def test_connect_tells_of_a_bad_redirect_in_one_printable_line(location: bytes) -> None:
+    """C1 control characters, as terminals obey them (ECMA-48 5.4), in a Location."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as sock:
+                sock.recv(4_096)
+                sock.sendall(b"HTTP/1.1 302 \r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        _, err = run("connect", "ws://127.0.0.1:{1}/".format(*listening.getsockname()), code=1)
+        thread.join(TIMEOUT)
+    assert err.removesuffix("\n").isprintable()
+    assert len(err) < 1000
+
+
 def test_connect_reports_pings() -> None:
     """RFC 6455 5.5.2."""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
+import traceback
+from pathlib import Path
 
 import pytest
 import websockets.exceptions
 
+import wsfast
 from wsfast import exceptions
 from wsfast.events import Close, Failure
 from wsfast.exceptions import (
@@ -16,9 +20,11 @@ from wsfast.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
     HandshakeTimeout,
+    InvalidHandshake,
     InvalidHeader,
     InvalidHeaderFormat,
     InvalidHeaderValue,
+    InvalidMessage,
     InvalidMethod,
     InvalidOrigin,
     InvalidProtocol,
@@ -26,10 +32,13 @@ from wsfast.exceptions import (
     InvalidStatus,
     InvalidUpgrade,
     InvalidURI,
+    NegotiationError,
+    SecurityError,
     WebSocketException,
 )
 from wsfast.handshake import Response
-from wsfast.headers import Headers
+from wsfast.http import Headers
+from wsfast.printable import shown
 
 FAILURE = Failure(1002, "frame from a client is not masked", "5.1")
 
@@ -122,6 +131,127 @@ def test_texts_say_what_to_do() -> None:
 def test_refusal_shows_what_helps(status: int, headers: dict[str, str], body: bytes, text: str) -> None:
     refusal = InvalidStatus(Response(status, "", Headers(headers), body))
     assert str(refusal) == f"the server refused the WebSocket connection: {text}"
+
+
+# C0, DEL, C1, line and paragraph separators, overrides and isolates of direction, no width, lone surrogates, no
+# character, private use, and one beyond 16 bits.
+DANGEROUS = [
+    *map(chr, [*range(0x20), *range(0x7F, 0xA0)]),
+    *"\u2028\u2029\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c\u200b\ufeff",
+    "\ud800",
+    "\udfff",
+    "\uffff",
+    "\ue000",
+    "\U000e0001",
+]
+
+
+@pytest.mark.parametrize("char", DANGEROUS, ids=ascii)
+def test_dangerous_character_is_escaped(char: str) -> None:
+    code = ord(char)
+    escaped = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+    assert shown(f"a{char}b") == f"a{escaped}b"
+
+
+def test_text_that_is_fine_is_shown_as_it_is() -> None:
+    for text in ("", "plain", "안녕하세요", "é ß 例 😀", "x" * 200):
+        assert shown(text) == text
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 8, 100])
+def test_size_is_that_of_the_result(size: int) -> None:
+    """Escapes count as they are shown, and none is cut."""
+    assert shown("\x1b" * 101, size) == "\\x1b" * (size // 4) + "..."
+    assert shown("x" * (size + 1), size) == "x" * size + "..."
+    assert shown("x" * size, size) == "x" * size
+
+
+EVIL = "".join(DANGEROUS) + "x" * 100_000
+
+WITH_EVIL = [
+    WebSocketException(EVIL),
+    ConnectionClosed(Close(1000, EVIL), Close(4000, EVIL), True),
+    ConnectionClosedOK(Close(1000, EVIL), Close(1000, EVIL), False),
+    ConnectionClosedError(None, Close(1002, EVIL), failure=Failure(1002, EVIL, "5.1")),
+    InvalidURI(EVIL, EVIL),
+    InvalidHandshake(EVIL),
+    HandshakeTimeout(EVIL),
+    SecurityError(EVIL),
+    InvalidMessage(EVIL),
+    InvalidMethod(EVIL),
+    InvalidProtocol(EVIL),
+    InvalidStatus(Response(302, EVIL, Headers.from_wire([(b"Location", EVIL.encode("utf-8", "replace"))]))),
+    InvalidStatus(
+        Response(400, EVIL, Headers({"Content-Type": "text/plain"}), EVIL.encode("utf-8", "replace"))
+    ),
+    InvalidHeader(EVIL, EVIL),
+    InvalidHeader(EVIL),
+    InvalidHeaderFormat(EVIL, EVIL, EVIL, 1),
+    InvalidHeaderValue(EVIL, EVIL),
+    InvalidOrigin(EVIL),
+    InvalidUpgrade(EVIL, EVIL),
+    NegotiationError(EVIL),
+    InvalidState(EVIL),
+    ConcurrencyError(EVIL),
+]
+
+
+def test_every_class_of_exception_is_tried() -> None:
+    assert {type(error).__name__ for error in WITH_EVIL} == set(exceptions.__all__)
+
+
+@pytest.mark.parametrize("exception", WITH_EVIL, ids=lambda error: type(error).__name__)
+def test_nothing_of_a_peer_is_shown_raw(exception: Exception) -> None:
+    """What is logged of an exception: its text, what a traceback has, and what asyncio logs of a task."""
+    for text in (str(exception), repr(exception), *traceback.format_exception_only(exception)):
+        assert text.removesuffix("\n").isprintable()
+        assert len(text) < 1200
+
+
+def test_repr_has_no_password() -> None:
+    """asyncio logs it when nobody takes the exception of a task."""
+    assert "hunter" not in repr(InvalidURI("ws://user:hunter2@h:x/", "no"))
+
+
+# Calls of loggers in our own code; the drop-in for websockets logs its frames, as that does.
+LOGGING_MODULES = [
+    path for path in sorted(Path(wsfast.__file__).parent.rglob("*.py")) if path.parent.name != "websockets"
+]
+
+# Arguments that hold nothing of a peer's: ours, the application's, or made safe by uvicorn (quoted paths).
+SAFE_ARGUMENTS = {
+    "delay",
+    "listening.getsockname()",
+    "prefix",
+    "text",
+    "result",
+    "path",
+    "answer",
+    "get_client_addr(self.scope)",
+    "status",  # a number, and its phrase from a table
+    "phrase_of(status)",
+}
+
+
+def test_every_argument_of_a_log_call_is_made_fit() -> None:
+    """Nothing from a peer is logged raw: each argument goes through ``shown``, or is known to be safe."""
+    n_calls = 0
+    for path in LOGGING_MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("debug", "info", "warning", "error", "exception", "critical", "log")
+                and ast.unparse(node.func.value).rpartition(".")[2] in ("logger", "_logger")
+            ):
+                continue
+            n_calls += 1
+            arguments = node.args[1:] if node.func.attr == "log" else node.args
+            assert isinstance(arguments[0], ast.Constant), ast.unparse(node)
+            for argument in arguments[1:]:
+                text = ast.unparse(argument)
+                assert text.startswith(("shown(", "shown_uri(")) or text in SAFE_ARGUMENTS, ast.unparse(node)
+    assert n_calls > 10
 
 
 def test_closed_code_and_reason_are_those_of_the_peer() -> None:

@@ -21,19 +21,19 @@
         InvalidState                (also a RuntimeError)
         ConcurrencyError            (also a RuntimeError)
 
-Two rules. A text says in plain words what happened and, where the user can do something, what. And what came
-from the peer is shown shortened and without control characters: texts end up in logs and on terminals.
+Two rules. A text says in plain words what happened and, if the user can do something about it, what. And every text
+goes through ``shown``, ``repr`` included: it may hold what a peer sent, and it ends up in logs and on terminals.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from .events import Close, CloseCode, Failure
+from .printable import SHOWN_SIZE, shown, shown_uri
 
 if TYPE_CHECKING:
-    from .handshake import Response
+    from .http import Response
 
 __all__ = [
     "ConcurrencyError",
@@ -67,10 +67,8 @@ _CODE_NAMES = {
     CloseCode.TLS_HANDSHAKE: "TLS handshake failed",
 }
 
-_SHOWN_SIZE = 200
-
-# RFC 3986 3.2.1: a password in a URI is not for logs.
-_PASSWORD = re.compile(r"^([^/?#]*//[^/?#@:]*):[^/?#]*@")
+# Characters of a whole text; each part that a peer sent has a limit of its own.
+_TEXT_SIZE = 1000
 
 # What the statuses that a user meets most often mean for a WebSocket.
 _STATUS_HINTS = {
@@ -82,20 +80,18 @@ _STATUS_HINTS = {
 }
 
 
-def shown(text: str, size: int = _SHOWN_SIZE) -> str:
-    """Return ``text`` of a peer fit for a log: at most ``size`` characters, all of them printable."""
-    if len(text) > size:
-        text = text[:size] + "..."
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
-
-
-def shown_uri(uri: str) -> str:
-    """Return ``uri`` fit for a log: without its password."""
-    return shown(_PASSWORD.sub(r"\1:***@", uri))
-
-
 class WebSocketException(Exception):
     """Base of all exceptions of this package."""
+
+    def __str__(self) -> str:
+        return shown(self._text(), _TEXT_SIZE)
+
+    def __repr__(self) -> str:
+        # asyncio logs it. The arguments may hold a password, and as much as a peer likes to send.
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def _text(self) -> str:
+        return super().__str__()
 
 
 class ConnectionClosed(WebSocketException):
@@ -123,7 +119,7 @@ class ConnectionClosed(WebSocketException):
         """The reason in the peer's Close frame; empty if none was received (RFC 6455 7.1.6)."""
         return "" if self.rcvd is None else self.rcvd.reason
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         if self.rcvd is None and self.sent is None:
             return "no close frame received or sent"
         if self.rcvd is None:
@@ -172,8 +168,8 @@ class ConnectionClosedError(ConnectionClosed):
         super().__init__(rcvd, sent, rcvd_then_sent)
         self.failure = failure
 
-    def __str__(self) -> str:
-        text = super().__str__()
+    def _text(self) -> str:
+        text = super()._text()
         if self.failure is not None:
             text += f"; the peer broke {self.failure.reference}: {self.failure.reason}"
         return text
@@ -187,7 +183,7 @@ class InvalidURI(WebSocketException):
         self.uri = uri
         self.msg = msg
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"{shown_uri(self.uri) or 'an empty string'} is not a WebSocket URI: {self.msg}"
 
 
@@ -214,7 +210,7 @@ class InvalidMethod(InvalidHandshake):
         super().__init__(method)
         self.method = method
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"a WebSocket handshake is a GET request, not {shown(self.method, 40)}"
 
 
@@ -225,7 +221,7 @@ class InvalidProtocol(InvalidHandshake):
         super().__init__(protocol)
         self.protocol = protocol
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return (
             f"a WebSocket handshake needs HTTP/1.1, not {shown(self.protocol, 40)}; "
             "if there is a proxy between, let it use HTTP/1.1 (nginx: proxy_http_version 1.1)"
@@ -239,7 +235,7 @@ class InvalidStatus(InvalidHandshake):
         super().__init__(response)
         self.response = response
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         response = self.response
         text = f"the server refused the WebSocket connection: HTTP {response.status_code}"
         if response.reason_phrase:
@@ -253,7 +249,7 @@ class InvalidStatus(InvalidHandshake):
         if response.body and content_type.lower().startswith("text/plain"):
             # What a server says in plain text is mostly the reason; a page of HTML never is.
             first_line = (
-                bytes(response.body[: 4 * _SHOWN_SIZE]).decode("utf-8", "replace").strip().split("\n")[0]
+                bytes(response.body[: 4 * SHOWN_SIZE]).decode("utf-8", "replace").strip().split("\n")[0]
             )
             text += f": {shown(first_line.strip())}"
         return text
@@ -267,7 +263,7 @@ class InvalidHeader(InvalidHandshake):
         self.name = name
         self.value = value
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         if self.value is None:
             return f"missing {self.name} header"
         if self.value == "":
@@ -295,7 +291,7 @@ class InvalidOrigin(InvalidHeader):
         super().__init__("Origin", origin)
         self.args = (origin,)
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         if self.value is None:
             return "requests without an Origin header are not allowed"
         return f"requests from the origin {shown(self.value)} are not allowed"
@@ -304,8 +300,8 @@ class InvalidOrigin(InvalidHeader):
 class InvalidUpgrade(InvalidHeader):
     """``Upgrade`` or ``Connection`` does not ask for, or agree to, WebSocket (RFC 6455 4.1, 4.2.1)."""
 
-    def __str__(self) -> str:
-        return f"{super().__str__()}; if there is a proxy between, let it pass Upgrade and Connection on"
+    def _text(self) -> str:
+        return f"{super()._text()}; if there is a proxy between, let it pass Upgrade and Connection on"
 
 
 class NegotiationError(InvalidHandshake):

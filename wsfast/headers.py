@@ -1,18 +1,19 @@
-"""HTTP headers: the container, and the grammars of those that the opening handshake reads.
+"""The grammars of the HTTP headers that the opening handshake reads; their container is in ``http``.
 
-Two rules. ``Headers`` takes no value that could end its line (or the whole head) early: what is in it can be
-written. The parsers take only what the grammar allows, in time linear in the size of the value.
+One rule: a parser accepts only what the grammar allows, in time linear in the size of the value.
 
-This file knows nothing of what the headers mean; that is ``handshake``.
+This file does not know the meaning of a header; that is ``handshake``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
-from .exceptions import InvalidHeaderFormat, shown
+from .exceptions import InvalidHeaderFormat
+from .http import Headers, HeadersLike, MultipleValuesError, is_token
+from .printable import shown
 
 __all__ = [
     "Extension",
@@ -41,127 +42,8 @@ _QUOTED = re.compile(
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
-# RFC 9110 5.5: field-value is VCHAR, obs-text, SP and HTAB: no CR, no LF, no NUL (RFC 9112 11.1).
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-
-class MultipleValuesError(LookupError):
-    """A header was asked for as if it stood there once, and it stands there more than once."""
-
-
-class Headers(MutableMapping[str, str]):
-    """HTTP headers: names in any case, in the order in which they came, a name more than once if need be.
-
-    Reading is as from a ``dict``: ``headers[name]`` is the one value, ``KeyError`` if there is none, and
-    ``MultipleValuesError`` if there are more, which ``get_all`` returns. Setting *appends*: to replace a
-    value, delete the name first. Iterating gives each name once, in lower case; ``raw_items`` gives all
-    as they are.
-
-    A ``str`` stands for bytes in ISO 8859-1, which is what HTTP makes of them (RFC 9110 5.5). Setting strips
-    white space around a value, and raises ``ValueError`` for a name that is no token or a value with a
-    character that cannot be sent, such as CR or LF.
-    """
-
-    __slots__ = ("_items", "_values")
-
-    def __init__(self, *args: HeadersLike, **kwargs: str) -> None:
-        self._items: list[tuple[str, str]] = []
-        self._values: dict[str, list[str]] = {}
-        self.update(*args, **kwargs)
-
-    @classmethod
-    def from_wire(cls, items: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Make headers from received names and values, which are not checked again."""
-        headers = cls()
-        for name, value in items:
-            headers._append(name.decode("iso-8859-1"), value.decode("iso-8859-1"))
-        return headers
-
-    def _append(self, name: str, value: str) -> None:
-        self._items.append((name, value))
-        self._values.setdefault(name.lower(), []).append(value)
-
-    def __getitem__(self, name: str) -> str:
-        values = self._values[name.lower()]
-        if len(values) > 1:
-            raise MultipleValuesError(f"{name} has {len(values)} values; get_all() returns them")
-        return values[0]
-
-    def __setitem__(self, name: str, value: str) -> None:
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"header name {name!r} is not a token: letters, digits and hyphens will do")
-        if not _FIELD_VALUE.fullmatch(value):
-            raise ValueError(
-                f"value of header {name} has a character that cannot be sent: {value!r}; "
-                "line breaks never can, text beyond ISO 8859-1 has to be encoded by you"
-            )
-        self._append(name, value.strip(" \t"))
-
-    def __delitem__(self, name: str) -> None:
-        lower = name.lower()
-        del self._values[lower]
-        self._items = [item for item in self._items if item[0].lower() != lower]
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __eq__(self, other: object) -> bool:
-        return self._values == other._values if isinstance(other, Headers) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __str__(self) -> str:
-        """Return the lines as they travel, with the empty one that ends them."""
-        return "".join(f"{name}: {value}\r\n" for name, value in self._items) + "\r\n"
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._items!r})"
-
-    def get_all(self, name: str) -> list[str]:
-        """Return all values of ``name``, in order; an empty list if there is none."""
-        return list(self._values.get(name.lower(), ()))
-
-    def raw_items(self) -> Iterator[tuple[str, str]]:
-        """Iterate over all names, in the case in which they were given, with their values."""
-        return iter(self._items)
-
-    def copy(self) -> Headers:
-        """Return a copy that can be changed by itself."""
-        return type(self)(self)
-
-    def clear(self) -> None:
-        """Remove all headers."""
-        self._items.clear()
-        self._values.clear()
-
-    def update(self, *args: HeadersLike, **kwargs: str) -> None:  # type: ignore[override]
-        """Append headers from other ``Headers``, a mapping or pairs, and from keywords."""
-        for arg in args:
-            if isinstance(arg, Headers):
-                for name, value in list(arg._items):
-                    self._append(name, value)
-            else:
-                for name, value in arg.items() if isinstance(arg, Mapping) else arg:
-                    self[name] = value
-        for name, value in kwargs.items():
-            self[name] = value
-
-
-HeadersLike: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
-
 Extension: TypeAlias = tuple[str, list[tuple[str, str | None]]]
 """An extension's name and its parameters, in order, without a value (None) or with one (RFC 6455 9.1)."""
-
-
-def is_token(text: str) -> bool:
-    """Tell whether ``text`` is a token (RFC 9110 5.6.2), such as a method, a header name or a subprotocol."""
-    return _TOKEN.fullmatch(text) is not None
 
 
 def parse_tokens(name: str, values: Sequence[str]) -> list[str]:

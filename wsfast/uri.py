@@ -1,17 +1,20 @@
 """WebSocket URIs (RFC 6455 3): ``ws://`` and ``wss://``.
 
-One rule: what ``parse_uri`` returns can be put into a request as it is. It is ASCII, without white space and
-control characters, the host is in the form that the DNS takes, and the port is a port.
+One rule: the parts that ``parse_uri`` returns can be put into a request as they are. They are ASCII, without white
+space and control characters, the host is in the form that the DNS takes, and the port is a port.
 """
 
 from __future__ import annotations
 
+import encodings.idna
 import ipaddress
 import re
+import unicodedata
 import urllib.parse
 from dataclasses import dataclass, field
 
 from .exceptions import InvalidURI
+from .printable import shown
 
 __all__ = ["WebSocketURI", "parse_uri"]
 
@@ -26,6 +29,15 @@ _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<
 
 # Letters, digits and hyphens (RFC 1123 2.1), and the underscore that is met in private networks.
 _HOST_NAME = re.compile(r"[a-z0-9._-]+")
+
+# RFC 3490 3.1: the full stops that separate labels.
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+
+# IDNA 2003 makes "ss" and a medial sigma of these; for IDNA 2008 they are letters (RFC 5894 7.2), as in browsers.
+_DEVIATIONS = re.compile("([\u00df\u03c2])")
+
+# IDNA 2003 drops them. IDNA 2008 wants them in some places, by tables that Python does not have (RFC 5892 A.1, A.2).
+_JOINERS = re.compile("[\u200c\u200d]")
 
 _MAX_NAME_SIZE = 254  # RFC 1035 2.3.4, as text with a dot at its end
 
@@ -72,6 +84,11 @@ class WebSocketURI:
         host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.secure] else f"{host}:{self.port}"
 
+    @property
+    def tls_name(self) -> str:
+        """The name for TLS: without the dot at its end (RFC 6066 3), or the zone of an IPv6 address (RFC 6874 4)."""
+        return self.host.partition("%")[0].removesuffix(".")
+
 
 def parse_uri(uri: str) -> WebSocketURI:
     """Parse a WebSocket URI (RFC 6455 3); text beyond ASCII is encoded on the way.
@@ -84,11 +101,19 @@ def parse_uri(uri: str) -> WebSocketURI:
     match = _URI.fullmatch(uri)
     assert match is not None  # everything is optional, and no character is left out: there is no LF
     secure = _parse_scheme(uri, match["scheme"])
-    if match["fragment"] is not None:
-        raise InvalidURI(uri, '"#" starts a fragment, which a WebSocket has no use for; write "#" as "%23"')
     user_info, at, host_port = (match["authority"] or "").rpartition("@")
     username, password = _parse_user_info(uri, user_info) if at else (None, None)
-    host, port = _parse_host_port(uri, host_port, secure)
+    try:
+        host, port = _parse_host_port(uri, host_port, secure)
+    except InvalidURI:
+        if at or "@" not in uri:
+            raise
+        # That text would show the beginning of a password.
+        raise InvalidURI(
+            uri, 'in a password, "/" is written as "%2F", "?" as "%3F" and "#" as "%23"'
+        ) from None
+    if match["fragment"] is not None:
+        raise InvalidURI(uri, '"#" starts a fragment, which a WebSocket has no use for; write "#" as "%23"')
     try:
         path = urllib.parse.quote(match["path"], safe=_SAFE)
         query = urllib.parse.quote(match["query"] or "", safe=_SAFE)
@@ -124,7 +149,9 @@ def _parse_user_info(uri: str, user_info: str) -> tuple[str, str]:
 def _parse_host_port(uri: str, host_port: str, secure: bool) -> tuple[str, int]:
     match = _HOST_PORT.fullmatch(host_port)
     if match is None:
-        raise InvalidURI(uri, f'"{host_port}" is not a host and a port; an IPv6 address stands in brackets')
+        raise InvalidURI(
+            uri, f'"{_part(host_port)}" is not a host and a port; an IPv6 address stands in brackets'
+        )
     if match["ipv6"] is not None:
         host = _parse_ipv6(uri, match["ipv6"])
     elif match["name"]:
@@ -134,9 +161,10 @@ def _parse_host_port(uri: str, host_port: str, secure: bool) -> tuple[str, int]:
     digits = match["port"] or ""
     if not digits:
         return host, _DEFAULT_PORTS[secure]  # RFC 3986 3.2.3: an empty port is the default one
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5 and 1 <= int(digits) <= 65535):
-        raise InvalidURI(uri, f'the port "{digits}" is not a number from 1 to 65535')
-    return host, int(digits)
+    significant = digits.lstrip("0")  # RFC 3986 3.2.3: any number of digits
+    if not (re.fullmatch("[0-9]{1,5}", significant) and int(significant) <= 65535):
+        raise InvalidURI(uri, f'the port "{_part(digits)}" is not a number from 1 to 65535')
+    return host, int(significant)
 
 
 def _parse_ipv6(uri: str, address: str) -> str:
@@ -145,20 +173,53 @@ def _parse_ipv6(uri: str, address: str) -> str:
     try:
         ipaddress.IPv6Address(address)
     except ValueError:
-        raise InvalidURI(uri, f'"[{address}]" is not an IPv6 address') from None
+        raise InvalidURI(uri, f'"[{_part(address)}]" is not an IPv6 address') from None
     if percent and not re.fullmatch(r"[A-Za-z0-9._~-]+", zone):
-        raise InvalidURI(uri, f'"{zone}" is not the zone of an IPv6 address')
+        raise InvalidURI(uri, f'"{_part(zone)}" is not the zone of an IPv6 address')
     return address.lower() + percent + zone
 
 
 def _parse_host_name(uri: str, name: str) -> str:
-    if len(name) > _MAX_NAME_SIZE:
-        raise InvalidURI(uri, f"a host name of {len(name)} characters is too long")
     try:
-        # The codec also checks that no label is empty or longer than 63, as it will be when it is looked up.
+        name = urllib.parse.unquote(name, errors="strict")  # RFC 3986 3.2.2: in UTF-8
+        if len(name) > _MAX_NAME_SIZE:
+            raise InvalidURI(uri, f"a host name of {len(name)} characters is too long")
+        if not name.isascii():
+            name = ".".join(_to_ascii(uri, label) for label in _DOTS.split(name))
+        # The codec checks that no label is empty or longer than 63, as the resolver will.
         host = name.encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise InvalidURI(uri, f'"{name}" is not a host name') from None
+        raise InvalidURI(uri, f'"{_part(name)}" is not a host name') from None
     if not _HOST_NAME.fullmatch(host):
-        raise InvalidURI(uri, f'"{name}" is not a host name')
+        raise InvalidURI(uri, f'"{_part(name)}" is not a host name')
     return host
+
+
+def _to_ascii(uri: str, label: str) -> str:
+    """Return a label as the DNS takes it, where IDNA 2003, IDNA 2008 and browsers (UTS 46) read it in the same way.
+
+    Raises ``InvalidURI`` for others, and ``UnicodeError`` for those that no host can have.
+    """
+    if label.isascii():
+        return label
+    parts = _DEVIATIONS.split(label.replace("\u1e9e", "\u00df"))  # the capital of the same letter
+    prepared = [part if _DEVIATIONS.match(part) else encodings.idna.nameprep(part) for part in parts]
+    # IDNA 2003 knows Unicode 3.2, and no lower case of letters that came later.
+    folded = [
+        part if _DEVIATIONS.match(part) else unicodedata.normalize("NFKC", part.casefold())
+        for part in prepared
+    ]
+    if folded != prepared or _JOINERS.search(label):
+        raise InvalidURI(
+            uri, f'"{_part(label)}" is one host in IDNA 2003 and another in IDNA 2008; write its "xn--" form'
+        )
+    text = unicodedata.normalize("NFC", "".join(prepared))
+    if text.isascii():
+        return text
+    if text.startswith("xn--"):
+        raise UnicodeError("an ACE label with characters beyond ASCII")
+    return "xn--" + text.encode("punycode").decode("ascii")
+
+
+def _part(text: str) -> str:
+    return shown(text, 60)

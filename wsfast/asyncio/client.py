@@ -13,17 +13,25 @@ import random
 import socket
 import ssl as ssl_module
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..codec import Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, offer, settings
-from ..exceptions import HandshakeTimeout, InvalidMessage, InvalidStatus, InvalidURI, SecurityError, shown_uri
+from ..exceptions import (
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+    SecurityError,
+)
 from ..handshake import USER_AGENT, ClientHandshake
-from ..headers import Headers
+from ..http import Headers, HeadersLike
+from ..printable import shown, shown_uri
 from ..session import queue_limits
 from ..uri import WebSocketURI, parse_uri
 from .connection import Connection, Logger
@@ -32,8 +40,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
-
-HeadersLike: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
 
 MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -66,16 +72,16 @@ class ClientConnection(Connection):
         handshake = self.protocol.handshake
         assert isinstance(handshake, ClientHandshake)
         self.response = handshake.response
-        error, handshake.error = (
-            handshake.error,
-            None,
-        )  # its traceback will lead to here: kept, it would be a cycle
-        if error is not None:
+        if handshake.error is not None:
             self.transport.abort()
-            try:
-                raise error from self._cause
-            finally:
-                del error
+            raise self._handshake_error(handshake)
+
+    def _handshake_error(self, handshake: ClientHandshake) -> InvalidHandshake:
+        error = handshake.error
+        assert error is not None
+        if self._cause is not None:
+            error.__cause__ = self._cause
+        return error
 
     def eof_received(self) -> bool:
         if self.protocol.ready_state is ReadyState.CONNECTING:
@@ -223,7 +229,10 @@ class connect:
                 if delay is None:
                     raise
                 self._logger.info(
-                    "connecting to %s failed, again in %.1f s: %s", shown_uri(self.uri), delay, exception
+                    "connecting to %s failed, again in %.1f s: %s",
+                    shown_uri(self.uri),
+                    delay,
+                    shown(str(exception), 1000),
                 )
                 await asyncio.sleep(delay)
                 continue

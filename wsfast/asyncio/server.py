@@ -13,6 +13,7 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -21,7 +22,9 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
-from ..handshake import SERVER, Request, Response, ServerHandshake
+from ..handshake import SERVER, ServerHandshake
+from ..http import Request, Response
+from ..printable import shown
 from ..session import HANDSHAKE, queue_limits
 from .client import size_limits
 from .connection import Connection, Logger
@@ -77,7 +80,10 @@ class ServerConnection(Connection):
             self._handshake_done.set_result(None)
 
     async def handshake(
-        self, process_request: ProcessRequest | None, process_response: ProcessResponse | None
+        self,
+        process_request: ProcessRequest | None,
+        process_response: ProcessResponse | None,
+        select_subprotocol: SelectSubprotocol | None = None,
     ) -> None:
         """Wait for the request and answer it; afterwards the connection is OPEN, or closing."""
         await self._handshake_done
@@ -88,7 +94,7 @@ class ServerConnection(Connection):
         self.request = request = handshake.request
         if request is not None and response is None:
             try:
-                response = await self._decide(request, process_request, process_response)
+                response = await self._decide(request, process_request, process_response, select_subprotocol)
             except Exception:  # of the application's functions
                 self.logger.error("opening handshake failed", exc_info=True)
                 response = self._failed()
@@ -97,11 +103,11 @@ class ServerConnection(Connection):
             self.transport.abort()
             return
         if handshake.error is not None:
-            self.logger.info("opening handshake failed: %s", handshake.error)
+            self.logger.info("opening handshake failed: %s", shown(str(handshake.error), 1000))
         try:
             handshake.send_response(response)
         except ValueError:
-            self.logger.error("this response cannot be sent: %r", response, exc_info=True)
+            self.logger.error("this response cannot be sent: %s", shown(repr(response), 1000), exc_info=True)
             response = self._failed()
             handshake.send_response(response)
         self.response = response
@@ -117,13 +123,15 @@ class ServerConnection(Connection):
         request: Request,
         process_request: ProcessRequest | None,
         process_response: ProcessResponse | None,
+        select_subprotocol: SelectSubprotocol | None,
     ) -> Response:
         response: Response | None = None
         if process_request is not None:
             answer = process_request(self, request)
             response = await answer if inspect.isawaitable(answer) else answer
         if response is None:
-            response = self._handshake.accept()
+            select = None if select_subprotocol is None else partial(select_subprotocol, self)
+            response = self._handshake.accept(select)
         if process_response is not None:
             change = process_response(self, request, response)
             response = (await change if inspect.isawaitable(change) else change) or response
@@ -144,6 +152,7 @@ class Server:
         *,
         process_request: ProcessRequest | None,
         process_response: ProcessResponse | None,
+        select_subprotocol: SelectSubprotocol | None,
         open_timeout: float | None,
         logger: Logger,
     ) -> None:
@@ -153,6 +162,7 @@ class Server:
         self._new_connection = new_connection
         self._process_request = process_request
         self._process_response = process_response
+        self._select_subprotocol = select_subprotocol
         self._open_timeout = open_timeout
         self._server: asyncio.Server | None = None
         self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
@@ -236,12 +246,16 @@ class Server:
     async def _run(self, connection: ServerConnection) -> None:
         try:
             async with asyncio.timeout(self._open_timeout):
-                await connection.handshake(self._process_request, self._process_response)
+                await connection.handshake(
+                    self._process_request, self._process_response, self._select_subprotocol
+                )
         except asyncio.CancelledError:
             self._refuse(connection)
             raise
         except TimeoutError:
-            self.logger.info("no opening handshake from %s within the time limit", connection.remote_address)
+            self.logger.info(
+                "no opening handshake from %s within the time limit", shown(str(connection.remote_address))
+            )
             connection.transport.abort()
         except Exception:
             self.logger.error("opening handshake failed", exc_info=True)
@@ -255,7 +269,7 @@ class Server:
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exception:
             # The peer left, and the handler did not mind: nothing that an operator could mend.
-            self.logger.debug("connection handler ended: %s", exception)
+            self.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
         except Exception:
             self.logger.error("connection handler failed", exc_info=True)
         except asyncio.CancelledError:
@@ -353,22 +367,17 @@ def serve(
     Protocol(Role.SERVER, **protocol_options)
 
     def new_connection(server: Server) -> ServerConnection:
-        def select(offers: Sequence[str]) -> str | None:
-            assert select_subprotocol is not None
-            return select_subprotocol(connection, offers)
-
         protocol = Protocol(
             Role.SERVER,
             handshake=ServerHandshake(
                 origins=origins,
                 subprotocols=subprotocols,
-                select_subprotocol=None if select_subprotocol is None else select,
                 compression=deflate,
                 server_header=server_header,
             ),
             **protocol_options,
         )
-        connection = connection_class(
+        return connection_class(
             protocol,
             server,
             ping_interval=ping_interval,
@@ -378,7 +387,6 @@ def serve(
             write_limit=write_limit,
             logger=logger,
         )
-        return connection
 
     async def create_server(factory: Callable[[], ServerConnection]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -392,6 +400,7 @@ def serve(
         new_connection,
         process_request=process_request,
         process_response=process_response,
+        select_subprotocol=select_subprotocol,
         open_timeout=open_timeout,
         logger=logger,
     )

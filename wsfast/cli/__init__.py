@@ -11,24 +11,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
 from .._version import __version__
+from .outcome import FAILURE, INTERRUPTED, OK, USAGE, CommandError
 
 __all__ = ["FAILURE", "OK", "USAGE", "CommandError", "main"]
-
-OK: Final = 0
-FAILURE: Final = 1
-USAGE: Final = 2
-INTERRUPTED: Final = 130  # What shells report for a command that Ctrl-C ended.
-
-
-class CommandError(Exception):
-    """Something the user can mend. The message is one line that says what to do."""
-
-    def __init__(self, message: str, exit_code: int = FAILURE) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

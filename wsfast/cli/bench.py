@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from ..events import Event, Role
-from . import FAILURE, OK, CommandError, info
+from . import info
+from .outcome import FAILURE, OK, CommandError
 
 __all__ = ["CASES", "Case", "run"]
 

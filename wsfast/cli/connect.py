@@ -32,8 +32,8 @@ from ..exceptions import (
     InvalidURI,
 )
 from ..uri import WebSocketURI, parse_uri
-from . import FAILURE, OK, USAGE, CommandError
 from .consoles import Console, Message, Pipe, Terminal
+from .outcome import FAILURE, OK, USAGE, CommandError
 
 __all__ = ["run"]
 
@@ -102,6 +102,8 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
         )
     except (OSError, InvalidHandshake) as error:
         raise CommandError(_connect_problem(error, uri)) from None
+    except InvalidURI as error:  # The user's was fine: a redirect leads there.
+        raise CommandError(str(error)) from None
     except ValueError as error:  # A header or a subprotocol that cannot be written.
         raise CommandError(str(error), USAGE) from None
     assert isinstance(connection, _ReportingConnection)

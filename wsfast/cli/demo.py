@@ -29,8 +29,7 @@ from typing import Final
 from ..asyncio.broadcasting import broadcast
 from ..asyncio.server import ServerConnection, serve
 from ..exceptions import ConnectionClosed
-from ..handshake import Request, Response
-from ..headers import Headers
+from ..http import Headers, Request, Response
 from . import info
 from .serving import CLOSE_TIMEOUT, base_urls, listen_error, logger, run_until_stopped
 

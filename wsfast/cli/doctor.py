@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..hosts import HOSTS, Host, installed_version
-from . import FAILURE, OK
 from .info import Info, collect
+from .outcome import FAILURE, OK
 
 __all__ = ["Finding", "examine", "run"]
 

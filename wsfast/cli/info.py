@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from .._version import __version__
-from . import FAILURE, OK
+from .outcome import FAILURE, OK
 
 __all__ = ["Info", "collect", "cpu_name", "run"]
 

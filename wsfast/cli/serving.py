@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final
 
-from . import FAILURE, OK, CommandError
+from .outcome import FAILURE, OK, CommandError
 
 __all__ = ["CLOSE_TIMEOUT", "base_urls", "listen_error", "logger", "run_until_stopped"]
 

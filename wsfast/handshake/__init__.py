@@ -12,6 +12,7 @@ and changes nothing. And memory is bounded: heads, bodies and bytes that come to
 the chunks. Time limits are the adapter's.
 """
 
+from ..http import Request, Response
 from .client import ClientHandshake
 from .messages import (
     GUID,
@@ -21,8 +22,6 @@ from .messages import (
     MAX_HEADERS,
     SERVER,
     USER_AGENT,
-    Request,
-    Response,
     accept_value,
 )
 from .server import ServerHandshake

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import h11
 
@@ -17,9 +17,11 @@ from ..exceptions import (
     InvalidHeaderValue,
     InvalidProtocol,
     InvalidStatus,
+    InvalidUpgrade,
     NegotiationError,
 )
-from ..headers import Headers, HeadersLike, parse_extensions, parse_tokens
+from ..headers import parse_extensions, parse_tokens, parse_upgrade
+from ..http import Headers, HeadersLike, Request, Response
 from ..uri import WebSocketURI, parse_uri
 from .messages import (
     MAX_BODY_SIZE,
@@ -27,20 +29,19 @@ from .messages import (
     SHOWN_SIZE,
     USER_AGENT,
     VERSION,
-    Request,
-    Response,
+    Problem,
     accept_value,
     begins_like_http,
+    check_connection,
     check_n_headers,
-    check_upgrade,
     checked_subprotocols,
     closed_early,
     head_too_large,
     malformed,
+    next_event,
     not_http,
     to_response,
     to_wire,
-    without_frames,
 )
 
 if TYPE_CHECKING:
@@ -98,8 +99,6 @@ class ClientHandshake:
         self.uri = parse_uri(uri) if isinstance(uri, str) else uri
         self.done = False
         """True when the response is complete, or will never be."""
-        self.error: InvalidHandshake | None = None
-        """None, or what went wrong: the exception to raise."""
         self.response: Response | None = None
         """The final response, as soon as its head is there."""
         self.subprotocol: str | None = None
@@ -118,6 +117,7 @@ class ClientHandshake:
         if user_agent_header is not None and "User-Agent" not in extra:
             headers["User-Agent"] = user_agent_header
         self.request = Request(self.uri.resource_name, headers)
+        self._problem: Problem | None = None
         self._http: h11.Connection | None = h11.Connection(h11.CLIENT, MAX_HEAD_SIZE)
         self._to_send = self._serialize_request(self._http)
         self._first = b""  # of the first bytes, as many as an error text shows
@@ -158,6 +158,11 @@ class ClientHandshake:
         return data
 
     @property
+    def error(self) -> InvalidHandshake | None:
+        """None, or what went wrong: the exception to raise, a new one each time."""
+        return None if self._problem is None else cast("InvalidHandshake", self._problem.exception())
+
+    @property
     def trailing_data(self) -> bytes:
         """What came behind the response that opened the connection: the first frames."""
         return bytes(self._trailing)
@@ -175,7 +180,7 @@ class ClientHandshake:
                 self._read(data)
             except InvalidHandshake as error:
                 self._end(error)
-        elif self.error is None:
+        elif self._problem is None:
             self._trailing += data
 
     def receive_eof(self) -> None:
@@ -206,7 +211,7 @@ class ClientHandshake:
             assert self._http is not None
             self._http.receive_data(piece)
             early = self._read_events(self._http)
-            if self.done and self.error is None:
+            if self.done and self._problem is None:
                 self._trailing += early + data[pos:]
             elif self.response is None and self._head_size == MAX_HEAD_SIZE:
                 raise head_too_large("response", MAX_HEAD_SIZE)
@@ -225,7 +230,7 @@ class ClientHandshake:
         """Work through what h11 makes of the bytes it has; return those behind a 101."""
         while not self.done:
             try:
-                event = http_.next_event()
+                event = next_event(http_)
             except h11.RemoteProtocolError as error:
                 if self.response is None:
                     raise malformed("response", error) from error
@@ -249,7 +254,7 @@ class ClientHandshake:
                     self._refused()
             elif isinstance(event, h11.EndOfMessage):
                 self._refused()
-            else:  # NEED_DATA
+            else:
                 break
         return b""
 
@@ -259,7 +264,7 @@ class ClientHandshake:
         self._end(InvalidStatus(self.response))
 
     def _end(self, error: InvalidHandshake | None) -> None:
-        self.error = without_frames(error)
+        self._problem = None if error is None else Problem(error)
         self.done = True
         self._http = None
         self._body.clear()
@@ -269,7 +274,11 @@ class ClientHandshake:
         headers = response.headers
         if http_version != b"1.1":
             raise InvalidProtocol(f"HTTP/{http_version.decode('ascii')}")
-        check_upgrade(headers)
+        protocols = parse_upgrade(headers.get_all("Upgrade"))
+        # 4.1, step 2: the response names one protocol; a request may offer others too.
+        if [protocol.lower() for protocol in protocols] != ["websocket"]:
+            raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+        check_connection(headers)
         accepts = headers.get_all("Sec-WebSocket-Accept")
         if not accepts:
             raise InvalidHeader("Sec-WebSocket-Accept")

@@ -10,14 +10,15 @@ import hashlib
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import h11
 
 from .._version import __version__
-from ..exceptions import InvalidHandshake, InvalidMessage, InvalidUpgrade, SecurityError, shown
-from ..headers import Headers, is_token, parse_tokens, parse_upgrade
+from ..exceptions import InvalidMessage, InvalidUpgrade, SecurityError
+from ..headers import parse_tokens
+from ..http import Headers, Request, Response, is_token
+from ..printable import shown
 
 GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What is appended to the key before it is hashed (RFC 6455 1.3)."""
@@ -40,7 +41,10 @@ SERVER: Final = USER_AGENT
 VERSION = "13"  # 4.1
 
 # 4.2.1 allows "an absolute HTTP/HTTPS URI containing the /resource name/".
-_ABSOLUTE_TARGET = re.compile(r"https?://[^/?#]*(?P<rest>.*)", re.IGNORECASE)
+_ABSOLUTE_TARGET = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE)
+
+# RFC 9110 7.2: uri-host [ ":" port ]; an empty host is none of http (4.2.1).
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 
 # How other protocols begin, and what to do about it; the first that fits.
 _GREETINGS = (
@@ -60,40 +64,32 @@ def accept_value(key: str) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-@dataclass
-class Request:
-    """The request of an opening handshake. ``path`` is the resource name, with its query (RFC 6455 3)."""
+class Problem:
+    """An exception to raise later: its class, arguments and attributes, and the same of its cause.
 
-    path: str
-    headers: Headers
-    method: str = "GET"
-    protocol: str = "HTTP/1.1"
+    The exception that was caught is not kept. Its traceback would keep every frame, and their variables, alive.
+    """
 
+    __slots__ = ("_arguments", "_attributes", "_cause", "_kind")
 
-@dataclass
-class Response:
-    """The response of an opening handshake. ``body`` is empty when it accepts."""
+    def __init__(self, error: BaseException) -> None:
+        self._kind = type(error)
+        self._arguments = error.args
+        self._attributes = vars(error).copy()
+        self._cause = None if error.__cause__ is None else Problem(error.__cause__)
 
-    status_code: int
-    reason_phrase: str
-    headers: Headers
-    body: bytes = b""
-
-
-def without_frames(error: InvalidHandshake | None) -> InvalidHandshake | None:
-    """Return ``error`` fit to be kept: its tracebacks, and its causes', would keep everything else alive."""
-    link: BaseException | None = error
-    while link is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
-    return error
+    def exception(self) -> BaseException:
+        """Return a new exception that is equal to the one that was caught."""
+        # Without __init__: a class of our caller may take other arguments than it passes on.
+        error = self._kind.__new__(self._kind, *self._arguments)
+        vars(error).update(self._attributes)
+        if self._cause is not None:
+            error.__cause__ = self._cause.exception()
+        return error
 
 
-def check_upgrade(headers: Headers) -> None:
-    """Raise unless ``Upgrade`` is websocket and ``Connection`` has upgrade among its options (4.1, 4.2.1)."""
-    protocols = parse_upgrade(headers.get_all("Upgrade"))
-    if [protocol.lower() for protocol in protocols] != ["websocket"]:
-        raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+def check_connection(headers: Headers) -> None:
+    """Raise unless ``Connection`` has upgrade among its options (4.1, 4.2.1)."""
     options = parse_tokens("Connection", headers.get_all("Connection"))
     if "upgrade" not in (option.lower() for option in options):
         raise InvalidUpgrade("Connection", ", ".join(options) or None)
@@ -126,18 +122,42 @@ def to_wire(headers: Headers) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("iso-8859-1")) for name, value in headers.raw_items()]
 
 
+def is_host(text: str) -> bool:
+    """Tell whether ``text`` can be a host with or without a port, as ``Host`` has it (RFC 9110 7.2)."""
+    return _HOST.fullmatch(text) is not None
+
+
 def to_request(event: h11.Request) -> Request:
-    path = event.target.decode("ascii")
+    path, items = event.target.decode("ascii"), event.headers.raw_items()
     if absolute := _ABSOLUTE_TARGET.fullmatch(path):
-        rest = absolute["rest"]
+        rest, authority = absolute["rest"], absolute["authority"]
         path = rest if rest.startswith("/") else f"/{rest}"
+        # RFC 9112 3.2.2: a server ignores Host then. One that is invalid stays, as it fails the request (3.2).
+        items = [
+            (
+                name,
+                authority.encode() if name.lower() == b"host" and is_host(value.decode("latin-1")) else value,
+            )
+            for name, value in items
+        ]
     protocol = f"HTTP/{event.http_version.decode('ascii')}"
-    return Request(path, Headers.from_wire(event.headers.raw_items()), event.method.decode("ascii"), protocol)
+    return Request(path, Headers.from_wire(items), event.method.decode("ascii"), protocol)
 
 
 def to_response(event: h11.InformationalResponse | h11.Response) -> Response:
     headers = Headers.from_wire(event.headers.raw_items())
     return Response(event.status_code, event.reason.decode("iso-8859-1"), headers)
+
+
+def next_event(http_: h11.Connection) -> Any:
+    """Return h11's next event, or None if it needs more data. Raises ``h11.RemoteProtocolError``."""
+    try:
+        event = http_.next_event()
+    except h11.RemoteProtocolError as error:
+        # h11 raises it from a method of its own, so that its traceback is a cycle, with our frames in it.
+        error.__traceback__ = None
+        raise
+    return None if event is h11.NEED_DATA else event
 
 
 def check_n_headers(event: h11.Request | h11.InformationalResponse | h11.Response, what: str) -> None:

@@ -6,7 +6,7 @@ import email.utils
 import http
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import h11
 
@@ -23,30 +23,31 @@ from ..exceptions import (
     InvalidState,
     InvalidUpgrade,
     SecurityError,
-    shown,
 )
-from ..headers import Headers, HeadersLike, parse_extensions, parse_tokens
+from ..headers import parse_extensions, parse_tokens, parse_upgrade
+from ..http import Headers, HeadersLike, Request, Response
+from ..printable import shown
 from .messages import (
     MAX_EARLY_SIZE,
     MAX_HEAD_SIZE,
     SERVER,
     SHOWN_SIZE,
     VERSION,
-    Request,
-    Response,
+    Problem,
     accept_value,
+    check_connection,
     check_n_headers,
     check_status,
-    check_upgrade,
     checked_subprotocols,
     closed_early,
     has_body,
     head_too_large,
+    is_host,
     malformed,
+    next_event,
     not_http,
     to_request,
     to_wire,
-    without_frames,
 )
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerHandshake"]
 
-# 4.2.1: base64 of 16 bytes: 21 characters of 6 bits, one with the last 2 bits, so that its lower 4 are zero.
-_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
+SelectSubprotocol: TypeAlias = Callable[[Sequence[str]], str | None]
 
-# RFC 9110 7.2: uri-host [ ":" port ]
-_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
+# 4.2.1: a value that is 16 bytes when decoded: 21 characters of 6 bits, and one for the last 2 bits. Its lower 4 bits
+# may have any value: decoders ignore them (RFC 4648 3.5), and the example of 4.1 has some that are not zero.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 _HTTP_1_1_OR_HIGHER = re.compile(r"HTTP/1\.[1-9]")
 
@@ -93,19 +94,23 @@ class ServerHandshake:
         *,
         origins: Sequence[str | re.Pattern[str] | None] | None = None,
         subprotocols: Sequence[str] | None = None,
-        select_subprotocol: Callable[[Sequence[str]], str | None] | None = None,
+        select_subprotocol: SelectSubprotocol | None = None,
         compression: Compression = None,
         server_header: str | None = SERVER,
         max_head_size: int = MAX_HEAD_SIZE,
     ) -> None:
         if isinstance(origins, str | re.Pattern):
             raise TypeError("origins is a list; one origin is a list of one")
+        for origin in origins or ():
+            if isinstance(origin, str) and "*" in origin:
+                raise ValueError(
+                    f'origins has {origin!r}, and no browser sends a "*": leave origins out, or None, to accept all; '
+                    "a compiled pattern accepts some"
+                )
         if server_header is not None:
             Headers(Server=server_header)  # raises what is wrong with it, now and not at the first request
         self.request: Request | None = None
         """The request, as soon as its head is complete."""
-        self.error: InvalidHandshake | None = None
-        """None, or what is wrong with the request."""
         self.response_due: Response | None = None
         """What to answer to a request that could not be read; ``request`` may be None then."""
         self.subprotocol: str | None = None
@@ -122,12 +127,18 @@ class ServerHandshake:
             deflate.check_server(self._compression)
         self._server_header = server_header
         self._max_head_size = max_head_size
+        self._problem: Problem | None = None
         self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
         self._first = b""
         self._head_size = 0
         self._may_switch = False  # accept() found nothing wrong
         self._to_send = b""
         self._trailing = bytearray()
+
+    @property
+    def error(self) -> InvalidHandshake | None:
+        """None, or what is wrong with the request: a new exception each time."""
+        return None if self._problem is None else cast("InvalidHandshake", self._problem.exception())
 
     # Receiving
 
@@ -139,19 +150,19 @@ class ServerHandshake:
     def receive_data(self, chunk: Buffer) -> None:
         """Take received bytes, in chunks of any size."""
         data = bytes(memoryview(chunk))
-        if self.request is None and self.error is None and data:
+        if self.request is None and self._problem is None and data:
             try:
                 data = self._read_head(data)
             except InvalidHandshake as error:
                 self._fail(error)
-        if self.request is not None and self.error is None:
+        if self.request is not None and self._problem is None:
             self._keep(data)
 
     def receive_eof(self) -> None:
         """Note that the client closed the connection."""
-        if self.request is None and self.error is None:
+        if self.request is None and self._problem is None:
             how = "before its request was complete" if self._first else "without a request"
-            self.error = closed_early(f"the client closed the connection {how}")
+            self._problem = Problem(closed_early(f"the client closed the connection {how}"))
 
     def _read_head(self, data: bytes) -> bytes:
         """Read the request from ``data``; return what comes behind it."""
@@ -162,12 +173,12 @@ class ServerHandshake:
             self._first += piece[: SHOWN_SIZE - len(self._first)]
         self._http.receive_data(piece)
         try:
-            event = self._http.next_event()
+            event = next_event(self._http)
         except h11.RemoteProtocolError as error:
             if self._first[0] < 0x20:
                 raise not_http("client", self._first) from error
             raise malformed("request", error) from error
-        if not isinstance(event, h11.Request):  # NEED_DATA
+        if event is None:
             if self._head_size == self._max_head_size:
                 raise head_too_large("request", self._max_head_size)
             return b""
@@ -189,15 +200,16 @@ class ServerHandshake:
             )
 
     def _fail(self, error: InvalidHandshake) -> None:
-        self.error = without_frames(error)
+        self._problem = Problem(error)
         self.response_due = self._error_response(error)
 
     # Answering
 
-    def accept(self) -> Response:
+    def accept(self, select_subprotocol: SelectSubprotocol | None = None) -> Response:
         """Check the request (4.2.1) and return the response to it (4.2.2), for ``send_response``.
 
-        A 101 opens the connection. Anything else refuses; then ``error`` says why.
+        A 101 opens the connection. Anything else refuses; then ``error`` says why. ``select_subprotocol`` chooses
+        instead of the one that was given when this object was made. It is not kept, so it may know the connection.
 
         Raises ``InvalidState`` before there is a request, ``ValueError`` when ``select_subprotocol`` returned
         what was not offered, and whatever else that raised.
@@ -208,9 +220,10 @@ class ServerHandshake:
             raise InvalidState("there is no request to accept yet")
         try:
             key = self._check_request(self.request)
-            self.subprotocol = self._choose_subprotocol(self.request.headers)
+            select = select_subprotocol or self._select_subprotocol
+            self.subprotocol = self._choose_subprotocol(self.request.headers, select)
         except InvalidHandshake as error:
-            self.error = without_frames(error)
+            self._problem = Problem(error)
             return self._error_response(error)
         self._may_switch = True
         headers = Headers()
@@ -237,12 +250,18 @@ class ServerHandshake:
             raise InvalidMessage("a WebSocket handshake has no body")
         if not request.path.startswith("/"):
             raise InvalidMessage(f"the request is for {shown(request.path)}, which is no path")
+        if "#" in request.path:  # RFC 9112 3.2: no form of a target has it
+            raise InvalidMessage(f"the request is for {shown(request.path)}, which has a fragment")
         hosts = headers.get_all("Host")  # not more than one: h11 sees to that
         if not hosts:
             raise InvalidHeader("Host")
-        if not _HOST.fullmatch(hosts[0]):
+        if not is_host(hosts[0]):
             raise InvalidHeaderValue("Host", hosts[0])
-        check_upgrade(headers)
+        # 4.2.1, items 3 and 4: "containing"; a client may offer other protocols too (RFC 9110 7.8).
+        protocols = parse_upgrade(headers.get_all("Upgrade"))
+        if "websocket" not in (protocol.lower() for protocol in protocols):
+            raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+        check_connection(headers)
         versions = headers.get_all("Sec-WebSocket-Version")
         if versions != [VERSION]:
             raise InvalidHeaderValue("Sec-WebSocket-Version", ", ".join(versions) if versions else None)
@@ -275,15 +294,15 @@ class ServerHandshake:
                 return
         raise InvalidOrigin(origin)
 
-    def _choose_subprotocol(self, headers: Headers) -> str | None:
+    def _choose_subprotocol(self, headers: Headers, select: SelectSubprotocol | None) -> str | None:
         name = "Sec-WebSocket-Protocol"
         values = headers.get_all(name)
         offers = parse_tokens(name, values)
         if values and not offers:  # 4.3: 1#token
             raise InvalidHeaderValue(name, "")
-        if self._select_subprotocol is None:
+        if select is None:
             return next((offer for offer in offers if offer in self._subprotocols), None)
-        chosen = self._select_subprotocol(offers)
+        chosen = select(offers)
         if chosen is not None and chosen not in offers:
             raise ValueError(
                 f"select_subprotocol returned {chosen!r}, which is none of the offers {offers!r}"
@@ -318,7 +337,7 @@ class ServerHandshake:
     def _error_response(self, error: InvalidHandshake) -> Response:
         status = next(status for kind, status in _STATUSES if isinstance(error, kind))
         text = f"The WebSocket handshake failed: {error}.\n"
-        headers = Headers()
+        headers = Headers({"X-Content-Type-Options": "nosniff"})  # the text quotes the request
         if isinstance(error, InvalidHeader) and error.name == "Sec-WebSocket-Version":
             status = http.HTTPStatus.UPGRADE_REQUIRED  # 4.2.2, 4.4
             headers["Sec-WebSocket-Version"] = VERSION
@@ -370,16 +389,21 @@ class ServerHandshake:
             )
         except h11.LocalProtocolError as error:
             raise ValueError(f"the response cannot be sent: {error}") from None
+        if opens and self._expects_continue():
+            # RFC 9110 7.8: "MUST send a 100 (Continue) response before sending a 101".
+            self._to_send += self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
         self._to_send += self._http.send(event) + body
         self._http = None
-        self._select_subprotocol = (
-            None  # the caller's function often knows the connection, and would keep it alive
-        )
         self.accepted = opens
         if not opens:
             self.subprotocol = None
         if not opens or not extensions:
             self.compression = None
+
+    def _expects_continue(self) -> bool:
+        assert self.request is not None
+        expectations = ",".join(self.request.headers.get_all("Expect")).lower().split(",")
+        return "100-continue" in (expectation.strip(" \t") for expectation in expectations)
 
     def _complete(self, response: Response, headers: Headers) -> bytes:
         """Add to ``headers`` what a final response needs; return the body as it is sent."""

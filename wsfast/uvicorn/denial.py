@@ -8,7 +8,7 @@ from __future__ import annotations
 import http
 from collections.abc import Sequence
 
-from ..headers import Headers
+from ..http import Headers
 
 
 class Denial:

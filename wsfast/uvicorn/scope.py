@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from uvicorn._types import WebSocketScope
     from uvicorn.config import Config
 
-    from ..handshake import Request
+    from ..http import Request
 
 
 def make_scope(

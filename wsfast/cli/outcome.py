@@ -1,0 +1,20 @@
+"""How a command of the command line can end: its exit codes, and the error that a user can mend."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["FAILURE", "INTERRUPTED", "OK", "USAGE", "CommandError"]
+
+OK: Final = 0
+FAILURE: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130  # Shells report this code for a command that Ctrl-C ended.
+
+
+class CommandError(Exception):
+    """Something the user can mend. The message is one line that says what to do."""
+
+    def __init__(self, message: str, exit_code: int = FAILURE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
