@@ -11,7 +11,7 @@ import pytest
 
 from wsfast import patch
 from wsfast.cli import doctor, info, main
-from wsfast.hosts import HOSTS, installed_version
+from wsfast.patch.hosts import HOSTS, installed_version
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_no_host_is_imported():
         "hosts = {'uvicorn', 'websockets', 'wsproto', 'tornado', 'autobahn', 'ws4py', 'websocket', 'aiohttp', 'h11'};"
         "print(sorted(hosts & {name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

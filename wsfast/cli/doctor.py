@@ -10,11 +10,11 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from ..hosts import HOSTS, Host, installed_version
+from ..patch.hosts import HOSTS, Host, installed_version
 from . import FAILURE, OK
 from .info import Info, collect
 
-__all__ = ["Finding", "examine", "run"]
+__all__ = ["Finding", "examine", "report", "run"]
 
 _HEADINGS: Final = ("package", "installed", "tested", "to use wsfast there")
 _MORE: Final = "docs/drop-in.md tells more, and how to undo it."
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_as_json(info, findings), indent=2))
     else:
-        print("\n".join(_report(info, findings)))
+        print("\n".join(report(info, findings)))
     return FAILURE if info["codec"] == "broken" else OK
 
 
@@ -48,7 +48,8 @@ def examine() -> list[Finding]:
     return findings
 
 
-def _report(info: Info, findings: list[Finding]) -> list[str]:
+def report(info: Info, findings: list[Finding]) -> list[str]:
+    """Return the lines that ``wsfast doctor`` prints."""
     lines = [f"wsfast {info['wsfast']}, {info['python']}, {info['codec']} codec, kernels {info['kernel']}"]
     if info["fallback_reason"] is not None:
         lines.append(f"  why: {info['fallback_reason']}")
