@@ -1,4 +1,4 @@
-"""``wsfast doctor``: which packages here can use wsfast, and what to type for it.
+"""``wsfast doctor``: the packages here that can use wsfast, and what to type for each.
 
 It reads their metadata and imports none of them.
 """
@@ -17,16 +17,21 @@ from .info import Info, collect
 __all__ = ["Finding", "examine", "report", "run"]
 
 _HEADINGS: Final = ("package", "installed", "tested", "to use wsfast there")
-_MORE: Final = "docs/drop-in.md tells more, and how to undo it."
+_ABOUT_PATCHES: Final = (
+    "A patch belongs at the start of the program, after import wsfast; for a server with a command of its own, at that",
+    "of the application's module. wsfast.unpatch() undoes it, and help(wsfast.patch) tells more.",
+)
+_MORE: Final = "All of it is in docs/drop-in.md of the sources."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What there is to say about one host. ``installed``: its version, or None."""
+    """The state of one host. ``installed``: its version, or None. ``carried``: packages here that it carries."""
 
     host: Host
     installed: str | None
     was_tested: bool
+    carried: tuple[str, ...] = ()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,7 +49,8 @@ def examine() -> list[Finding]:
     findings = []
     for host in HOSTS:
         version = installed_version(host.distribution)
-        findings.append(Finding(host, version, version is not None and host.was_tested(version)))
+        carried = tuple(name for name in host.carries if installed_version(name) is not None)
+        findings.append(Finding(host, version, version is not None and host.was_tested(version), carried))
     return findings
 
 
@@ -57,13 +63,15 @@ def report(info: Info, findings: list[Finding]) -> list[str]:
     absent = [finding for finding in findings if finding.installed is None]
     lines.append("")
     if present:
-        rows = [_row(finding) for finding in present]
+        rows = [row for finding in present for row in _rows(finding)]
         widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(3)]
         for row in (_HEADINGS, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)]
             lines.append("  ".join(cells).rstrip())
         for finding in present:
             lines += [f"  {note}" for note in _notes(finding, info)]
+        if any("wsfast.patch" in finding.host.use for finding in present):
+            lines += ["", *_ABOUT_PATCHES]
     else:
         lines.append("None of the packages that wsfast plugs into is installed here.")
     if absent:
@@ -71,14 +79,19 @@ def report(info: Info, findings: list[Finding]) -> list[str]:
     return [*lines, "", _MORE]
 
 
-def _row(finding: Finding) -> tuple[str, str, str, str]:
+def _rows(finding: Finding) -> list[tuple[str, str, str, str]]:
     host = finding.host
-    return host.distribution, finding.installed or "", host.tested, host.use
+    first, *others = host.use.split("\n")
+    row = (host.distribution, finding.installed or "", host.tested, first)
+    return [row, *(("", "", "", other) for other in others)]
 
 
 def _notes(finding: Finding, info: Info) -> list[str]:
-    """Return what has to be known before typing what the table says."""
+    """Return what the user should know before typing what the table says."""
     host, notes = finding.host, []
+    if finding.carried:
+        verb = "gets" if len(finding.carried) == 1 else "get"
+        notes.append(f"{', '.join(finding.carried)} {verb} wsfast by way of {host.distribution}")
     if not finding.was_tested:
         advice = "the patch needs force=True" if host.use.startswith("wsfast.patch") else "try it out first"
         notes.append(f"{host.distribution} {finding.installed} was not tested with wsfast: {advice}")

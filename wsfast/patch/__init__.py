@@ -48,7 +48,9 @@ if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for ty
 def _advice(name: str) -> str | None:
     """Say how a package gets wsfast that has no patch of its own. None: we do not know it."""
     host = host_named(name)
-    return UNSUITABLE.get(canonical(name)) if host is None else f"type {host.use}"
+    if host is None:
+        return UNSUITABLE.get(canonical(name))
+    return f"type {host.use}".replace("\n", " or ")
 
 
 def __dir__() -> list[str]:

@@ -24,7 +24,7 @@ class Host:
     oldest: str
     newest: str
     use: str
-    """What to type."""
+    """What to type; a line for each role, if they differ."""
     patch: str = ""
     """The module of ``wsfast.patch`` that has a function of this name; empty if no patch is needed."""
     needs_native: bool = False
@@ -90,7 +90,8 @@ HOSTS: Final = (
         "websockets",
         "16.0",
         "17.4",
-        "serve(..., create_connection=wsfast.websockets.ServerConnection)",
+        "serve(..., create_connection=wsfast.websockets.ServerConnection)\n"
+        "connect(..., create_connection=wsfast.websockets.ClientConnection)",
         _FRAMES,
         needs_native=True,
     ),
