@@ -166,8 +166,10 @@ def test_version() -> None:
     assert run("--version")[0] == f"wsfast {wsfast.__version__}\n"
 
 
-def test_no_command_is_a_usage_error() -> None:
-    assert "usage: wsfast" in run(code=2)[1]
+def test_no_command_prints_the_help() -> None:
+    """As ``--help`` does; nothing was done, which the exit code says."""
+    assert run(code=2) == run("--help")
+    assert "usage: wsfast" in run("--help")[0]
 
 
 @pytest.mark.parametrize("name", ["demo", "connect", "echo", "info", "doctor", "bench"])
@@ -207,6 +209,7 @@ def test_wrong_arguments_say_what_is_right(
 def test_info_tells_the_codec_in_use() -> None:
     facts = json.loads(run("info", "--json")[0])
     assert facts["wsfast"] == wsfast.__version__
+    assert Path(facts["package"]).samefile(PACKAGE)
     assert facts["codec"] == ("native" if facts["native_available"] else "fallback")
     assert (facts["fallback_reason"] is None) == facts["native_available"]
     assert facts["kernel"]
@@ -816,7 +819,7 @@ def test_chat_names_are_unique_and_printable(demo_server: Server) -> None:
 
 def test_chat_refuses_lines_that_are_empty_or_too_long(demo_server: Server) -> None:
     with Member(demo_server, "Mina") as mina:
-        for text, problem in ((" ", "nothing to say"), ("x" * 2_001, "at most 2,000")):
+        for text, problem in ((" ", "line is empty"), ("x" * 2_001, "at most 2,000")):
             mina.send(type="say", text=text)
             assert problem in mina.wait_for("error")["text"]
 

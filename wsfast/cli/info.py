@@ -52,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def collect() -> Info:
-    """Return what there is to know, even if the compiled extension is broken."""
-    _origin.silent = True  # The reason is part of what we return.
+    """Return all facts, even if the compiled extension is broken."""
+    _origin.silent = True  # The reason is one of the facts.
     native_problem = _native_problem()
     reason: str | None = None
     try:
@@ -88,7 +88,7 @@ def collect() -> Info:
 
 
 def cpu_name() -> str:
-    """Return what the CPU calls itself, or else its architecture."""
+    """Return the CPU's own name, or else its architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")
