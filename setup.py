@@ -3,10 +3,12 @@
 All that is fixed about the package is in pyproject.toml; here is what has to be decided on the machine.
 Two variables of the environment steer it (CONTRIBUTING.md has examples):
 
-WSFAST_BUILD   unset: as above.  native: no working compiler is an error.  python: no compiler is asked for.
+WSFAST_BUILD   unset: as above.  native: no working compiler is an error.
+               python: on purpose without one.  portable: the same for an index, whose users have no such purpose.
 WSFAST_DEBUG   1: no optimisation, and debug information that knows the lines of native.pyx.
 
-A compiler that works and a codec that does not compile is an error in every case.
+If a compiler works and the codec does not compile, that is an error in every case. A wheel without the compiled codec
+has a record of the reason, wsfast/_built.py; ``wsfast info`` tells it, and without a purpose the log does.
 """
 
 import os
@@ -17,6 +19,7 @@ from textwrap import shorten
 
 from setuptools import Distribution, Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 BUILD = os.environ.get("WSFAST_BUILD", "")
 DEBUG = os.environ.get("WSFAST_DEBUG", "") not in ("", "0")
@@ -38,6 +41,19 @@ class BuildExt(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = options
         super().build_extensions()
+
+
+class BuildPy(build_py):
+    """Put the record of the reason into a package without the compiled codec."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode or self.distribution.ext_modules:
+            return
+        record = f"REASON = {reason!r}\nON_PURPOSE = {BUILD == 'python'}\n"
+        Path(self.build_lib, "wsfast", "_built.py").write_text(
+            f'"""Written by setup.py: why this package has no native codec."""\n\n{record}', "utf-8"
+        )
 
 
 def obstacle():
@@ -79,19 +95,29 @@ def native_codec():
     )
 
 
-def extensions():
-    """Return what is to be compiled: the native codec, or nothing."""
-    if BUILD not in ("", "native", "python"):
-        sys.exit(f"wsfast: WSFAST_BUILD is {BUILD!r}: it has to be 'native', 'python' or unset")
-    if BUILD == "python" or not COMPILING.intersection(sys.argv):
-        return []
-    reason = obstacle()
-    if reason is None:
-        return native_codec()
+def no_native():
+    """Return why the native codec is not built, in words, or None if it is built."""
+    if BUILD not in ("", "native", "python", "portable"):
+        sys.exit(f"wsfast: WSFAST_BUILD is {BUILD!r}: it has to be 'native', 'python', 'portable' or unset")
+    if BUILD == "python":
+        return "this package was built without the compiled extension, by WSFAST_BUILD=python"
+    if BUILD == "portable":
+        return "this is the wheel for every platform, without a compiled extension"
+    if not COMPILING.intersection(sys.argv):
+        return "nothing is compiled for this command"
+    problem = obstacle()
+    if problem is None:
+        return None
     if BUILD == "native":
-        sys.exit(f"wsfast: WSFAST_BUILD=native, but the compiled codec cannot be built: {reason}")
-    print(f"wsfast: the pure-Python codec alone, the compiled one cannot be built: {reason}", file=sys.stderr)
-    return []
+        sys.exit(f"wsfast: WSFAST_BUILD=native, but the compiled codec cannot be built: {problem}")
+    print(
+        f"wsfast: the pure-Python codec alone, the compiled one cannot be built: {problem}", file=sys.stderr
+    )
+    return f"the compiled extension could not be built: {problem}"
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
+reason = no_native()
+setup(
+    ext_modules=native_codec() if reason is None else [],
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
+)

@@ -27,7 +27,7 @@ from race import Subject, race
 from report import Table, add_options, finish
 
 from wsfast import codec, patch, unpatch
-from wsfast.hosts import installed_version
+from wsfast.patch.hosts import installed_version
 
 SIZES = (125, 64 * KIB)
 

@@ -26,7 +26,7 @@ from report import Bar, Table, add_options, finish
 
 import wsfast.wsaccel
 from wsfast import codec
-from wsfast.hosts import installed_version
+from wsfast.patch.hosts import installed_version
 
 SIZES = (125, 64 * KIB)
 

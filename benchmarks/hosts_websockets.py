@@ -33,7 +33,7 @@ from race import Subject, race
 from report import Table, add_options, finish
 
 from wsfast import codec
-from wsfast.hosts import installed_version
+from wsfast.patch.hosts import installed_version
 
 SIZES = (125, 64 * KIB)
 MAX_SIZE = 2**24

@@ -35,7 +35,7 @@ from wsproto.frame_protocol import Frame, Opcode
 
 import wsfast.wsproto
 from wsfast import codec
-from wsfast.hosts import installed_version
+from wsfast.patch.hosts import installed_version
 
 SIZES = (125, 64 * KIB)
 PIECE = 16 * KIB

@@ -8,10 +8,14 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-from helpers import Peer, load_codec
+import source_tree
 
-import wsfast.connection
-from wsfast.events import Role
+source_tree.leave_out()  # Before the first import of wsfast.
+
+from helpers import Peer, load_codec  # noqa: E402
+
+import wsfast.connection  # noqa: E402
+from wsfast.events import Role  # noqa: E402
 
 
 @pytest.fixture(params=["native", "fallback"])

@@ -6,6 +6,7 @@ The rules are those of ``wsfast/codec.py``; what the names do is RFC 6455 5's an
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -57,9 +58,8 @@ def test_native_codec_is_used_where_it_was_built(value: str) -> None:
         assert (result.stdout.split(), result.stderr) == (["native", "wsfast.native"], "")
 
 
-def test_missing_extension_falls_back() -> None:
-    """Without the extension the package works, and says which codec it uses."""
-    blocked = """
+# An interpreter in which the extension was not built.
+NOT_BUILT = """
 import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -67,8 +67,51 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
 """
-    result = run_python(blocked + TELL)
-    assert (result.stdout.split(), result.stderr) == (["fallback", "wsfast.fallback.decoding"], "")
+
+
+def test_missing_extension_falls_back() -> None:
+    """Without the extension the package works, and says which codec it uses."""
+    result = run_python(NOT_BUILT + TELL)
+    assert (result.returncode, result.stdout.split()) == (0, ["fallback", "wsfast.fallback.decoding"])
+
+
+def test_fallback_that_nobody_asked_for_is_logged_once() -> None:
+    """In one line with the reason. It is no warning: ``-W error``, which is set here, must not break a program."""
+    result = run_python(NOT_BUILT + TELL + "; import wsfast.connection, wsfast.patch.byte_hosts")
+    [line] = result.stderr.splitlines()
+    assert line.startswith("wsfast runs on its pure-Python codec, the slow one: the ")
+    assert line.endswith("(WSFAST_PURE=1 says that this is meant)")
+    assert result.stdout.split()[0] == "fallback"
+
+
+@pytest.mark.parametrize(
+    "prelude",
+    [
+        "import os; os.environ['WSFAST_PURE'] = '1'",
+        "import types; sys.modules['wsfast._built'] = types.SimpleNamespace(ON_PURPOSE=True, REASON='')",
+        "import logging; logging.getLogger('wsfast').setLevel(logging.ERROR)",
+        "sys.platform = 'emscripten'",
+        "import types; sys.implementation = types.SimpleNamespace(**{**vars(sys.implementation), 'name': 'pypy'})",
+    ],
+    ids=["WSFAST_PURE", "built on purpose", "logger", "browser", "PyPy"],
+)
+def test_fallback_that_is_meant_is_not_logged(prelude: str) -> None:
+    """Nor is one where there is no native codec to have, nor what the user does not want to read."""
+    result = run_python(f"{NOT_BUILT}\n{prelude}\n{TELL}")
+    assert (result.stdout.split()[:1], result.stderr) == (["fallback"], "")
+
+
+def test_reason_that_the_build_left_is_told() -> None:
+    """setup.py writes it down, and it comes with a command that helps."""
+    code = f"""{NOT_BUILT}
+import types
+sys.modules["wsfast._built"] = types.SimpleNamespace(ON_PURPOSE=False, REASON="no cc")
+import wsfast._origin
+wsfast._origin.ROOT = "/nowhere"
+import wsfast.codec
+"""
+    advice = "pip install --no-cache-dir --force-reinstall --no-binary wsfast wsfast"
+    assert re.search(rf": no cc; try: .*WSFAST_BUILD=native.* {advice} ", run_python(code).stderr)
 
 
 def test_broken_extension_is_heard_of() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from wsfast import patch
 from wsfast.cli import doctor, info, main
-from wsfast.hosts import HOSTS, installed_version
+from wsfast.patch.hosts import HOSTS, installed_version
 
 
 @pytest.fixture
@@ -69,7 +69,33 @@ def test_all_hosts_are_installed(installed, codec, capsys):
     installed.update({host.distribution: host.oldest for host in HOSTS})
     out = report(capsys)
     assert "not installed" not in out
-    assert all(host.use in out for host in HOSTS)
+    assert all(line in out for host in HOSTS for line in host.use.split("\n"))
+
+
+def test_both_roles_of_websockets(installed, codec, capsys):
+    """Each is a line that can be typed."""
+    installed.update({"websockets": "16.0"})
+    heading, server, client = report(capsys).splitlines()[2:5]
+    assert server.split()[-1] == "create_connection=wsfast.websockets.ServerConnection)"
+    assert client.strip() == "connect(..., create_connection=wsfast.websockets.ClientConnection)"
+    assert server.index("serve(") == client.index("connect(") == heading.index("to use")
+
+
+def test_packages_that_stand_on_a_host(installed, codec, capsys):
+    installed.update({"uvicorn": "0.54.0", "fastapi": "0.130", "starlette": "0.50", "daphne": "4.2"})
+    out = report(capsys)
+    assert "  fastapi, starlette get wsfast by way of uvicorn\n" in out
+    assert "daphne" not in out, "its host is not installed"
+    installed.update({"autobahn": "26.10"})
+    assert "  daphne gets wsfast by way of autobahn\n" in report(capsys)
+
+
+def test_where_a_patch_belongs(installed, codec, capsys):
+    """Said if the table has one."""
+    installed.update({"uvicorn": "0.54.0"})
+    assert "wsfast.unpatch" not in report(capsys)
+    installed.update({"hypercorn": "0.18.0"})
+    assert "wsfast.unpatch() undoes it" in report(capsys)
 
 
 def test_versions_that_were_not_tested(installed, codec, capsys):
@@ -130,7 +156,7 @@ def test_no_host_is_imported():
         "hosts = {'uvicorn', 'websockets', 'wsproto', 'tornado', 'autobahn', 'ws4py', 'websocket', 'aiohttp', 'h11'};"
         "print(sorted(hosts & {name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

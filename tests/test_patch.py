@@ -5,6 +5,7 @@ That the patched packages work is shown with the packages themselves, in tests/h
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ import pytest
 
 import wsfast
 from wsfast import patch
-from wsfast.hosts import HOSTS, Host
-from wsfast.patch import PatchError
+from wsfast.patch import PatchError, machine
+from wsfast.patch.hosts import HOSTS, UNSUITABLE, Host, canonical, host_named
 
 KEY = b"\x37\xfa\x21\x3d"
 HELLO, MASKED = b"Hello", b"\x7f\x9f\x4d\x51\x58"  # RFC 6455 5.7
@@ -81,7 +82,7 @@ def fake_hosts(monkeypatch):
             module = ModuleType(name)
             vars(module).update(attributes)
             monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(patch, "installed_version", NEWEST.get)
+    monkeypatch.setattr(machine, "installed_version", NEWEST.get)
     assert patch.status() == {}
     yield
     for name in MODULES:
@@ -148,7 +149,7 @@ def test_nothing_else_is_patched(name):
 def test_another_version_is_refused(name, monkeypatch):
     before = snapshot()
     for version in ("0.0.1", "99.0"):
-        monkeypatch.setattr(patch, "installed_version", lambda distribution, version=version: version)
+        monkeypatch.setattr(machine, "installed_version", lambda distribution, version=version: version)
         with pytest.raises(PatchError, match=rf" {version} was not tested .* force=True"):
             apply(name)
         assert snapshot() == before
@@ -159,7 +160,7 @@ def test_another_version_is_refused(name, monkeypatch):
 
 @NAMES
 def test_a_host_that_is_not_installed(name, monkeypatch):
-    monkeypatch.setattr(patch, "installed_version", lambda distribution: None)
+    monkeypatch.setattr(machine, "installed_version", lambda distribution: None)
     for force in (False, True):
         with pytest.raises(PatchError, match="is not installed"):
             apply(name, force=force)
@@ -233,6 +234,48 @@ def test_unpatch_knows_its_names():
         wsfast.unpatch("flask")
 
 
+@pytest.mark.parametrize("spelling", ["websocket-client", "WebSocket.Client", "websocket__client"])
+def test_unpatch_takes_every_spelling_of_a_package(spelling):
+    """PEP 503; ``wsfast doctor`` prints the first of them."""
+    before = snapshot()
+    patch.websocket_client()
+    wsfast.unpatch(spelling)
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("uvicorn", "type uvicorn --ws wsfast.uvicorn:WebSocketProtocol app:app"),
+        ("fastapi", "type uvicorn --ws wsfast.uvicorn:WebSocketProtocol app:app"),
+        ("hypercorn", r"type wsfast\.patch\.wsproto\(\)"),
+        ("flask_sock", r"type wsfast\.patch\.wsproto\(\)"),
+        ("daphne", r"type wsfast\.patch\.autobahn\(\)"),
+        ("aiohttp", r"its own C takes as long .*docs/drop-in\.md"),
+    ],
+)
+def test_a_package_without_a_patch_gets_advice(name, advice):
+    """Where people look for a function and there is none, the error says how the package gets wsfast."""
+    with pytest.raises(AttributeError, match=rf"^there is no wsfast\.patch\.{name}\(\): {advice}"):
+        getattr(patch, name)
+    assert not hasattr(patch, name)
+
+
+def test_a_name_that_nobody_knows():
+    with pytest.raises(AttributeError, match=r"module 'wsfast\.patch' has no attribute 'flask'$"):
+        patch.flask()
+
+
+def test_functions_look_like_functions():
+    """For ``help``: a name, a signature and a text of their own."""
+    for name in MODULES:
+        function = getattr(patch, name)
+        assert (function.__name__, function.__qualname__) == (name, name)
+        assert function.__doc__.partition(":")[0].replace("-", "_") == name
+        assert str(inspect.signature(function)) == "(*, force: 'bool' = False) -> 'None'"
+        assert name in dir(patch)
+
+
 def test_many_threads_patch_once():
     barrier = threading.Barrier(8)
     failures = []
@@ -260,20 +303,20 @@ def test_another_thread_is_faster(monkeypatch):
     """What we have looked up by then is not put on top of what it has done."""
 
     def version(distribution):
-        monkeypatch.setattr(patch, "installed_version", NEWEST.get)
+        monkeypatch.setattr(machine, "installed_version", NEWEST.get)
         thread = threading.Thread(target=patch.tornado)
         thread.start()
         thread.join()
         return NEWEST[distribution]
 
-    monkeypatch.setattr(patch, "installed_version", version)
+    monkeypatch.setattr(machine, "installed_version", version)
     patch.tornado()
     wsfast.unpatch("tornado")
     assert sys.modules["tornado.util"]._websocket_mask is original
 
 
 def test_the_fallback_codec_is_not_put_in_place_of_c(monkeypatch):
-    monkeypatch.setattr(patch.codec, "IMPLEMENTATION", "fallback")
+    monkeypatch.setattr(wsfast.codec, "IMPLEMENTATION", "fallback")
     patch.tornado()  # tornado's own is Python here
     wsfast.unpatch("tornado")
     monkeypatch.setattr(sys.modules["tornado.util"], "_websocket_mask", "C")
@@ -287,18 +330,20 @@ def test_the_fallback_codec_is_not_put_in_place_of_c(monkeypatch):
 
 
 def test_importing_imports_no_host():
-    """And no other part of wsfast than the codec."""
+    """And no other part of wsfast, the codec included."""
     code = (
         "import sys, wsfast; wsfast.patch.status(); wsfast.unpatch;"
         "hosts = {'tornado', 'autobahn', 'ws4py', 'geventwebsocket', 'websocket', 'websockets', 'wsproto', 'wsaccel'};"
         "print(sorted(hosts & {name.partition('.')[0] for name in sys.modules}),"
-        " sorted({name.split('.')[1] for name in sys.modules if name.startswith('wsfast.')}))"
+        " sorted(name for name in sys.modules if name.startswith('wsfast.')))"
     )
-    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
     hosts, _, modules = output.strip().partition("] ")
     assert hosts == "["
-    expected = {"_version", "codec", "events", "faults", "hosts", "patch"}
-    assert set(modules.strip("[]").replace("'", "").split(", ")) - {"native", "fallback"} == expected
+    expected = ["wsfast._version", "wsfast.patch", "wsfast.patch.hosts", "wsfast.patch.machine"]
+    assert modules.strip("[]").replace("'", "").split(", ") == expected
 
 
 # What is put in place
@@ -371,6 +416,15 @@ def test_websocket_client():
 
 
 # The table of hosts
+
+
+def test_each_package_stands_in_one_row():
+    """And under the name of PEP 503, by which it is looked up."""
+    names = [name for host in HOSTS for name in (host.distribution, *host.carries)] + list(UNSUITABLE)
+    assert len(set(names)) == len(names)
+    assert [canonical(name) for name in names] == names
+    for host in HOSTS:
+        assert all(host_named(name) is host for name in (host.name, host.distribution, *host.carries))
 
 
 @pytest.mark.parametrize(

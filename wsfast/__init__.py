@@ -1,19 +1,40 @@
 """A fast and strict WebSocket codec (RFC 6455), and a connection API on top of it.
 
 ``wsfast.codec`` is the codec, ``wsfast.connection`` a connection without I/O, ``wsfast.asyncio`` the API for
-programs. The names below are loaded when they are first used, so that whoever embeds the codec alone imports
-nothing else, and needs h11 for nothing.
+programs.
+
+Names and submodules are loaded when they are first used: after ``import wsfast`` all of ``wsfast.codec.Role``,
+``wsfast.patch.tornado()`` and ``wsfast.connect`` work. So a program that embeds the codec alone imports nothing
+else, and does without h11.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
+TYPE_CHECKING = False  # As typing's, whose import would take most of the time of ours.
 if TYPE_CHECKING:
-    from . import patch
+    from . import asyncio as asyncio
+    from . import codec as codec
+    from . import connection as connection
+    from . import deflate as deflate
+    from . import events as events
+    from . import exceptions as exceptions
+    from . import fallback as fallback
+    from . import faults as faults
+    from . import handshake as handshake
+    from . import headers as headers
+    from . import http as http
+    from . import native as native
+    from . import patch as patch
+    from . import session as session
+    from . import uri as uri
+    from . import uvicorn as uvicorn
+    from . import websockets as websockets
+    from . import wsaccel as wsaccel
+    from . import wsproto as wsproto
     from .asyncio.broadcasting import broadcast
     from .asyncio.client import connect, unix_connect
     from .asyncio.server import serve, unix_serve
@@ -38,6 +59,28 @@ __all__ = [
     "unpatch",
 ]
 
+_SUBMODULES = {
+    "asyncio",
+    "codec",
+    "connection",
+    "deflate",
+    "events",
+    "exceptions",
+    "fallback",
+    "faults",
+    "handshake",
+    "headers",
+    "http",
+    "native",
+    "patch",
+    "session",
+    "uri",
+    "uvicorn",
+    "websockets",
+    "wsaccel",
+    "wsproto",
+}
+
 _HOMES = {
     "ConnectionClosed": ".exceptions",
     "ConnectionClosedError": ".exceptions",
@@ -52,17 +95,23 @@ _HOMES = {
     "unpatch": ".patch",
 }
 
+if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
 
-def __getattr__(name: str) -> Any:
-    if name == "patch":
-        return import_module(".patch", __name__)
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(home, __name__), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        if name in _SUBMODULES:
+            try:
+                return import_module(f".{name}", __name__)
+            except ModuleNotFoundError as missing:
+                # Its host is not installed, or the extension was not built. Tools that walk through dir()
+                # expect this class.
+                raise AttributeError(f"{__name__}.{name} cannot be imported: {missing}") from missing
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(home, __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES} - {"TYPE_CHECKING", "annotations", "import_module"})

@@ -1,8 +1,9 @@
 """The codec in use: the compiled one where it was built, else the pure-Python one.
 
 ``IMPLEMENTATION`` tells which (``"native"`` or ``"fallback"``), ``KERNEL`` which instruction set its
-kernels use. ``WSFAST_PURE=1`` in the environment, read at import, forces the fallback. Both codecs stay
-importable beside each other as ``wsfast.native`` and ``wsfast.fallback``.
+kernels use. ``WSFAST_PURE=1`` in the environment, read at import, forces the fallback. A fallback that nobody
+asked for is logged once. Both codecs stay importable next to each other, as ``wsfast.native`` and
+``wsfast.fallback``.
 
 This module must not import anything but the codec: it is what other servers embed.
 """
@@ -43,13 +44,16 @@ elif _pure:
     from . import fallback as _codec
 else:
     try:
-        # Not `from . import`, which hides in an ImportError of its own that the module was not found.
+        # Not `from . import`: its ImportError does not tell a missing module from a broken one.
         import wsfast.native as _codec
     except ModuleNotFoundError as missing:
-        # Only "it was not built" falls back; an extension that is there and broken must be heard of.
+        # If the extension exists but does not load, raise.
         if missing.name != "wsfast.native":
             raise
+        from . import _origin
         from . import fallback as _codec
+
+        _origin.say_fallback()
 
 IMPLEMENTATION = _codec.IMPLEMENTATION
 KERNEL = _codec.KERNEL

@@ -22,8 +22,10 @@ LEFTOVERS = (".*", "build", "dist", "wheelhouse", "*.egg-info", "__pycache__", "
 NO_COMPILER = {"CC": "/nonexistent/cc", "DISTUTILS_USE_SDK": "1", "MSSDK": "1"}
 
 
-def run(*command: str | Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in an environment that holds nothing of ours but ``variables``."""
+def run(
+    *command: str | Path, check: bool = True, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with an environment that holds nothing of ours but ``variables``."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -37,6 +39,7 @@ def run(*command: str | Path, check: bool = True, **variables: str) -> subproces
         encoding="utf-8",
         errors="replace",
         env=environment,
+        cwd=cwd,
     )
     if check and result.returncode != 0:
         pytest.fail(

@@ -61,7 +61,7 @@ def test_native_wheel_holds_the_package_and_no_sources(checkout: Path, native_wh
 
 
 def test_pure_wheel_holds_the_same_without_the_extension(checkout: Path, pure_wheel: Path) -> None:
-    wanted = {"wsfast/py.typed", "wsfast/native.pyi", "wsfast/native.pxd"}
+    wanted = {"wsfast/py.typed", "wsfast/native.pyi", "wsfast/native.pxd", "wsfast/_built.py"}
     wanted.update(sources(checkout, "wsfast", ".py", ".html"))
     assert names(pure_wheel) == wanted
 
@@ -88,7 +88,8 @@ def test_python_wheel_needs_neither_compiler_nor_cython(pure_wheel: Path, tmp_pa
     environment.pip("install", "--quiet", "--no-deps", pure_wheel)
     assert environment.smoke("fallback").startswith("wsfast: fallback (")
     said = environment.run_python("from wsfast.cli.info import collect; print(collect()['fallback_reason'])")
-    assert said.startswith("the compiled extension was not built;")
+    assert said.startswith("this package was built without the compiled extension, by WSFAST_BUILD=python;")
+    assert run(environment.python, "-P", "-c", "import wsfast.codec").stderr == "", "it was asked for"
 
 
 def test_missing_compiler_installs_the_pure_package_and_says_so_once(
@@ -101,6 +102,12 @@ def test_missing_compiler_installs_the_pure_package_and_says_so_once(
         "wsfast: the pure-Python codec alone, the compiled one cannot be built: no working C comp"
     )
     assert line in (word.strip() for word in built.stderr.splitlines())
+    with zipfile.ZipFile(only(tmp_path.iterdir())) as wheel:
+        record = wheel.read("wsfast/_built.py").decode()
+    assert re.search(
+        r"^REASON = .the compiled extension could not be built: no working C c", record, re.MULTILINE
+    )
+    assert "ON_PURPOSE = False" in record
 
 
 def test_missing_compiler_is_an_error_where_native_is_demanded(
@@ -119,7 +126,7 @@ def test_unknown_kind_of_build_is_an_error(workshop: Environment, sdist_tree: Pa
     built = workshop.build("--wheel", "--outdir", tmp_path, sdist_tree, check=False, WSFAST_BUILD="fast")
     assert built.returncode != 0
     [line] = our_words(built.stdout + built.stderr)
-    assert line == "wsfast: WSFAST_BUILD is 'fast': it has to be 'native', 'python' or unset"
+    assert line == "wsfast: WSFAST_BUILD is 'fast': it has to be 'native', 'python', 'portable' or unset"
 
 
 @pytest.mark.usefixtures("native_wheel")  # a compiler works

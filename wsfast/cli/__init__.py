@@ -1,8 +1,8 @@
 """The command line: ``wsfast demo``, ``connect``, ``echo``, ``info``, ``doctor`` and ``bench``.
 
-Here are the arguments and the exit codes: 0 it went well, 1 it did not, 2 the arguments make no sense.
-What the user can mend is a ``CommandError``: one line that says what to do, and no traceback. Each command
-is a module of its own with ``run(arguments) -> exit code``, imported only when it is asked for.
+This file has the arguments and the exit codes: 0 it went well, 1 it did not, 2 the arguments make no sense.
+An error that the user can mend is a ``CommandError``: one line that says how, and no traceback. Each command is a
+module of its own with ``run(arguments) -> exit code``, which is imported only if it was asked for.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ __all__ = ["FAILURE", "OK", "USAGE", "CommandError", "main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` (None: those of the process) and return the exit code."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return USAGE
     try:
         exit_code = _run(parsed)
-        sys.stdout.flush()  # Here, so that what goes wrong with it is told below and not at exit.
+        sys.stdout.flush()  # Here, so that its errors are told below, and not at exit.
         return exit_code
     except CommandError as error:
         print(f"wsfast {parsed.command}: error: {error}", file=sys.stderr)
@@ -35,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain again while it flushes at exit.
+        # Our reader has seen enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
 
@@ -77,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"wsfast {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_demo(commands)
     _add_connect(commands)
     _add_echo(commands)
@@ -130,8 +134,8 @@ def _add_connect(commands: _Commands[argparse.ArgumentParser]) -> None:
         "connect to a WebSocket server and exchange messages with it",
         "Each line that is typed, or piped in, is sent as a message. On a terminal messages show as "
         "'< text', binary ones as hexadecimal preview, and Ctrl-D closes the connection. With piped input "
-        "only the messages go to standard output, one a line, binary ones in hexadecimal as a whole; all "
-        "else goes to standard error.",
+        "only the messages go to standard output, one a line, binary ones as a whole in hexadecimal; "
+        "everything else goes to standard error.",
         "example: printf 'hello\\n' | wsfast connect ws://127.0.0.1:8765/ws/echo",
     )
     command.add_argument("url", metavar="URL", help="ws://host[:port]/path or wss://host[:port]/path")
@@ -161,7 +165,7 @@ def _add_connect(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--wait",
         type=_seconds,
         metavar="SECONDS",
-        help="when piped input has ended, stay until nothing was received for so long; 'inf': until the "
+        help="after the end of piped input, stay until nothing was received for so long; 'inf': until the "
         "server closes (default: until as many messages came as were sent, or 2 quiet seconds)",
     )
     command.add_argument(
@@ -193,7 +197,7 @@ def _add_info(commands: _Commands[argparse.ArgumentParser]) -> None:
     command = _command(
         commands,
         "info",
-        "tell which codec runs here, with which kernels and versions",
+        "tell which codec runs here, from where, with which kernels and versions",
         "If it is the fallback, it says why.",
         "WSFAST_PURE=1 in the environment forces the fallback.",
     )
@@ -204,7 +208,7 @@ def _add_doctor(commands: _Commands[argparse.ArgumentParser]) -> None:
     command = _command(
         commands,
         "doctor",
-        "tell which packages here can use wsfast, and what to type for it",
+        "tell which packages here can use wsfast, and the line to type for each",
         "It reads their metadata and imports none of them.",
         "example: wsfast doctor",
     )
@@ -234,7 +238,7 @@ def _add_listening(command: argparse.ArgumentParser, port: int) -> None:
         "--host",
         default="127.0.0.1",
         metavar="HOST",
-        help="address to listen on (default: %(default)s; 0.0.0.0: every one this machine has)",
+        help="address to listen on (default: %(default)s; 0.0.0.0: every IPv4 address of this machine)",
     )
     command.add_argument(
         "--port",
@@ -246,7 +250,7 @@ def _add_listening(command: argparse.ArgumentParser, port: int) -> None:
     command.add_argument(
         "--uvloop",
         action=argparse.BooleanOptionalAction,
-        help="run on uvloop, or on asyncio's own event loop (default: uvloop where it is installed)",
+        help="run on uvloop, or on asyncio's own event loop (default: uvloop if it is installed)",
     )
 
 

@@ -1,7 +1,7 @@
 """``wsfast bench``: the native codec against the fallback, side by side in one run.
 
-Two rules. A result is checked before it is timed. And figures are made for comparing: the codecs take turns,
-sample by sample, and the best sample counts, since whatever else the machine does can only make it slower.
+Two rules. A result is checked before it is timed. And figures are for comparing: the codecs take turns, sample by
+sample, and the best sample counts, because other work of the machine can only make one slower.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from .outcome import FAILURE, OK, CommandError
 __all__ = ["CASES", "Case", "run"]
 
 _KEY: Final = b"\x37\xfa\x21\x3d"  # The masking key of the examples in RFC 6455 5.7.
-_SAMPLE_SECONDS: Final = 0.002  # Long against the clock's resolution, short against what disturbs.
+_SAMPLE_SECONDS: Final = (
+    0.002  # Many times the clock's resolution, and short, so that some samples are undisturbed.
+)
 _MIN_ROUNDS: Final = 3
 _COLUMNS: Final = ("native ns", "fallback ns", "ratio", "native GB/s")
 
@@ -36,7 +38,7 @@ Operation = Callable[[], object]
 class Case:
     """Something both codecs do.
 
-    ``prepare(codec)`` returns the operation to time, once it has checked what it gives. One call of it handles
+    ``prepare(codec)`` checks the result of an operation, and returns the operation to time. One call of it handles
     ``n_messages`` of ``size`` bytes of payload each; times are per message.
     """
 
@@ -48,7 +50,7 @@ class Case:
 
 @dataclass
 class _Subject:
-    """One case with one codec: how often to call the operation for a sample, and the best sample."""
+    """One case with one codec: the number of calls in a sample, and the best sample."""
 
     operation: Operation
     n_calls: int = 1
@@ -107,7 +109,7 @@ def _subject(case: Case, codec: ModuleType) -> _Subject:
 
 
 class _WrongResult(Exception):
-    """What came out is not what has to come out."""
+    """An operation gave a wrong result."""
 
 
 def _check(right: bool) -> None:
@@ -117,7 +119,7 @@ def _check(right: bool) -> None:
 
 @contextmanager
 def _quiet_interpreter() -> Iterator[None]:
-    """Collect no garbage meanwhile: a collection inside a sample would be somebody else's cost."""
+    """Switch garbage collection off: one inside a sample would be the cost of other objects."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -129,7 +131,7 @@ def _quiet_interpreter() -> Iterator[None]:
 
 
 def _measure(subjects: list[_Subject], seconds: float) -> int:
-    """Sample all subjects in turns for so many ``seconds``; return how many samples each has."""
+    """Sample all subjects in turns for ``seconds``; return the number of samples of each."""
     progress = sys.stderr if sys.stderr.isatty() else None
     start = time.perf_counter()
     n_rounds = 0
@@ -141,7 +143,7 @@ def _measure(subjects: list[_Subject], seconds: float) -> int:
         if progress is not None:
             progress.write(f"\rmeasuring: {min(elapsed / seconds, 1):4.0%} ")
             progress.flush()
-        # Stop where one more round would end later than asked for.
+        # Stop if one more round would end too late.
         if n_rounds >= _MIN_ROUNDS and elapsed + elapsed / n_rounds > seconds:
             break
     if progress is not None:

@@ -1,10 +1,9 @@
 """``wsfast connect``: a client for the terminal, and for scripts.
 
-On a terminal lines are edited, and what arrives is written above the line that is being typed. In a pipe
-only messages go to standard output, and the end of the input is not the end of the connection: replies are
-on their way (``--wait``).
+On a terminal lines are edited, and messages are written above the line that is being typed. In a pipe only messages
+go to standard output. The end of the input is not the end of the connection, as replies are on their way (``--wait``).
 
-Input is read by a thread, since neither Windows nor a regular file tells the event loop when there is some.
+Input is read by a thread: on Windows, and from a regular file, the event loop is not told when there is some.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ __all__ = ["run"]
 CLOSE_TIMEOUT: Final = 3.0  # Seconds that the peer has for the closing handshake.
 QUIET_SECONDS: Final = 2.0  # How long to wait for the next missing reply, unless told.
 
-_BATCHES_AHEAD: Final = 4  # Of input that was read but not sent.
+_BATCHES_AHEAD: Final = 4  # Batches of input that may be read before they can be sent.
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -137,7 +136,7 @@ class Conversation:
         self, connection: ClientConnection, console: Console, binary: bool, wait: float | None
     ) -> None:
         self.cut_short = False
-        """True when there was a line to send, and nobody to send it to."""
+        """The connection was closed before all lines were sent."""
         self._connection = connection
         self._console = console
         self._binary = binary
@@ -194,14 +193,14 @@ class Conversation:
 
 
 class _InputReader:
-    """Reads the console in a thread; at most a few batches ahead of what was sent."""
+    """Reads the console in a thread, at most a few batches ahead of the sending."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._loop = asyncio.get_running_loop()
         self._batches: asyncio.Queue[Sequence[Message] | None] = asyncio.Queue()
         self._permits = threading.Semaphore(_BATCHES_AHEAD)
-        # A daemon: nothing can interrupt a thread that waits for input, and nobody waits for it at exit.
+        # A daemon, which the exit does not wait for: nothing can interrupt a thread that reads input.
         threading.Thread(target=self._read, daemon=True).start()
 
     async def next_batch(self) -> Sequence[Message] | None:
@@ -252,7 +251,7 @@ def _closing_note(closed: ConnectionClosed) -> str:
 
 
 def _connect_problem(error: Exception, uri: WebSocketURI) -> str:
-    """Return the one line that says why there is no connection, and what to do."""
+    """Return the one line that says why there is no connection, and how to mend it."""
     where = _shown(uri)
     if isinstance(error, InvalidHandshake):
         text = str(error)

@@ -1,6 +1,6 @@
 """Where ``wsfast connect`` reads lines and shows messages: a terminal, or pipes.
 
-One rule: what a stranger sent reaches no terminal unescaped. This file knows nothing of connections.
+One rule: no text of a stranger reaches a terminal unescaped. This file knows nothing of connections.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PREVIEW_CHARACTERS: Final = 2_000
 _PREVIEW_BYTES: Final = 32
 _READ_SIZE: Final = 65_536
 
-# What must not reach a terminal from a stranger: control characters, and those that reorder text.
+# Control characters, and those that reorder text: a stranger's messages are shown whole, but for these.
 _ESCAPES: Final = {
     code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
     for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -57,7 +57,7 @@ class Console(Protocol):
 
 
 class Pipe:
-    """Standard input and output when at least one of them is no terminal."""
+    """Standard input and output, if at least one of them is no terminal."""
 
     interactive = False
 
@@ -99,7 +99,7 @@ class Pipe:
 
 
 class Terminal:
-    """A terminal in both directions. What arrives is inserted above the line that is being typed."""
+    """A terminal in both directions. Messages are inserted above the line that is being typed."""
 
     interactive = True
 
@@ -156,8 +156,8 @@ class Terminal:
         rows_above = (len(_PROMPT) + _width(typed)) // columns
         up = f"\x1b[{rows_above}A" if rows_above else ""
         for row in wrapped(line, columns):
-            # Save the cursor; make sure that there is a row below; open one above the line that is being
-            # typed; write into it; restore the cursor, one row further down (the last row stays the last).
+            # Save the cursor. Make sure that a row is below. Open one above the line that is being typed, and
+            # write into it. Restore the cursor, one row further down (the last row stays the last).
             self._write(f"\x1b7\n\x1b[A{up}\x1b[L\r{row}\x1b8\x1b[B")
 
     def _write(self, text: str) -> None:

@@ -1,15 +1,15 @@
-"""``wsfast demo``: one page with a chat and a connection to play with, and the two WebSockets behind it.
+"""``wsfast demo``: one page with a chat and a connection to play with, and its two WebSockets.
 
 ``/ws/echo`` sends every message back as it came. ``/ws/chat`` does the same, save for text messages that are
-JSON objects of these forms; whoever has not joined hears nothing of the chat:
+JSON objects of these forms. Only members hear the chat:
 
     {"type": "join", "nick": "Mina"}    ->  {"type": "joined", "nick": ..., "nicks": [...], "lines": [...]}
     {"type": "say", "text": "hello"}    ->  {"type": "line", "nick": ..., "text": ..., "time": ...}   to all
                                             {"type": "nicks", "nicks": [...]}   to all, who comes or goes
                                             {"type": "error", "text": ...}      when it cannot be done
 
-Memory has bounds: of the chat's lines the last 50 are kept, and a member that does not read what the others
-say is cut off instead of being waited for. Pages of other origins are refused (RFC 6455 10.2).
+Memory has bounds: the chat keeps its last 50 lines, and a member that does not read is cut off, as the others do not
+wait for it. Pages of other origins are refused (RFC 6455 10.2).
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Demo:
-    """The page, the two WebSockets, and who may use them.
+    """The page, the two WebSockets, and the origins that may use them.
 
-    ``host``: what was asked to listen on. ``origins``: foreign origins that are welcome all the same.
+    ``host``: the value of --host. ``origins``: foreign origins that are welcome all the same.
     """
 
     def __init__(self, host: str, origins: list[str], loop_name: str) -> None:
@@ -101,7 +101,6 @@ class Demo:
             "wsfast": facts["wsfast"],
             "codec": facts["codec"],
             "kernel": facts["kernel"],
-            "fallback_reason": facts["fallback_reason"],
             "python": facts["python"],
             "event_loop": loop_name,
             "subprotocols": SUBPROTOCOLS,
@@ -115,7 +114,7 @@ class Demo:
         }
 
     def banner(self, urls: list[str]) -> str:
-        """Return what is printed at the start. ``urls``: those of the server, without a path."""
+        """Return the text that is printed at the start. ``urls``: those of the server, without a path."""
         facts = self._info
         codec = f"{facts['codec']}, kernels: {facts['kernel']}"
         if facts["fallback_reason"] is not None:
@@ -131,16 +130,16 @@ class Demo:
         return "\n".join([*lines, "Ctrl-C stops"])
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer what is plain HTTP, and foreign origins; None lets the opening handshake go on."""
+        """Answer plain HTTP, and foreign origins; None lets the opening handshake go on."""
         path = request.path.partition("?")[0]
         if path in self._sockets:
             origins = request.headers.get_all("Origin")
             if all(self._is_own(origin, connection) for origin in origins):
                 return None
-            # 10.2: a server that minds where a script comes from answers 403 to the others.
+            # 10.2: a server that serves only some origins answers 403 to the others.
             return self._text(403, "Forbidden", "pages of other origins may not connect here\n")
         if request.method not in ("GET", "HEAD"):
-            response = self._text(405, "Method Not Allowed", "GET and HEAD are what there is here\n")
+            response = self._text(405, "Method Not Allowed", "only GET and HEAD work here\n")
             response.headers["Allow"] = "GET, HEAD"  # RFC 9110 15.5.6
             return response
         if path in self._contents:
@@ -186,7 +185,7 @@ class Room:
         self._lines: deque[dict[str, str | float]] = deque(maxlen=_MAX_LINES)
 
     async def serve(self, connection: ServerConnection) -> None:
-        """Echo what is no request to the chat, and act on what is, until the connection is closed."""
+        """Act on requests to the chat, and echo everything else, until the connection is closed."""
         try:
             async for message in connection:
                 request = chat_request(message)
@@ -216,7 +215,7 @@ class Room:
         if nick is None:
             problem = "join the chat first"
         elif not text.strip():
-            problem = "there is nothing to say"
+            problem = "the line is empty"
         elif len(text) > _MAX_LINE_LENGTH:
             problem = f"that is {len(text):,} characters; a line has at most {_MAX_LINE_LENGTH:,}"
         if nick is None or problem is not None:
@@ -231,8 +230,8 @@ class Room:
 
     def _tell(self, event: dict[str, object]) -> None:
         for connection in self._nicks:
-            # Who does not read is cut off, as a Close frame would not get through either. What the others
-            # say must not pile up in memory, nor wait.
+            # A member that does not read is cut off, as a Close frame would not get through either. The lines of
+            # the others must not pile up in memory, nor wait.
             if connection.transport.get_write_buffer_size() > _MAX_UNSENT_SIZE:
                 connection.transport.abort()
         broadcast(self._nicks, _json(event))
@@ -252,7 +251,7 @@ class Room:
 
 
 def chat_request(message: str | bytes) -> dict[str, str] | None:
-    """Return a request to the chat, or None if ``message`` is something else, and so to be echoed."""
+    """Return a request to the chat, or None if ``message`` is something else, which is echoed."""
     if not isinstance(message, str) or not message.startswith("{") or len(message) > _MAX_REQUEST_LENGTH:
         return None
     try:
@@ -264,7 +263,7 @@ def chat_request(message: str | bytes) -> dict[str, str] | None:
     value = None if name is None else request.get(name)
     if name is None or not isinstance(value, str):
         return None
-    # JSON may hold half a surrogate pair, which is no character and could not be sent on as text.
+    # JSON may hold half a surrogate pair, which is no character and cannot be sent as text.
     return {"type": kind, name: value.encode(errors="replace").decode()}
 
 

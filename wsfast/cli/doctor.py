@@ -1,4 +1,4 @@
-"""``wsfast doctor``: which packages here can use wsfast, and what to type for it.
+"""``wsfast doctor``: the packages here that can use wsfast, and what to type for each.
 
 It reads their metadata and imports none of them.
 """
@@ -10,23 +10,28 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from ..hosts import HOSTS, Host, installed_version
+from ..patch.hosts import HOSTS, Host, installed_version
 from .info import Info, collect
 from .outcome import FAILURE, OK
 
-__all__ = ["Finding", "examine", "run"]
+__all__ = ["Finding", "examine", "report", "run"]
 
 _HEADINGS: Final = ("package", "installed", "tested", "to use wsfast there")
-_MORE: Final = "docs/drop-in.md tells more, and how to undo it."
+_ABOUT_PATCHES: Final = (
+    "A patch belongs at the start of the program, after import wsfast; for a server with a command of its own, at that",
+    "of the application's module. wsfast.unpatch() undoes it, and help(wsfast.patch) tells more.",
+)
+_MORE: Final = "All of it is in docs/drop-in.md of the sources."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What there is to say about one host. ``installed``: its version, or None."""
+    """The state of one host. ``installed``: its version, or None. ``carried``: packages here that it carries."""
 
     host: Host
     installed: str | None
     was_tested: bool
+    carried: tuple[str, ...] = ()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_as_json(info, findings), indent=2))
     else:
-        print("\n".join(_report(info, findings)))
+        print("\n".join(report(info, findings)))
     return FAILURE if info["codec"] == "broken" else OK
 
 
@@ -44,11 +49,13 @@ def examine() -> list[Finding]:
     findings = []
     for host in HOSTS:
         version = installed_version(host.distribution)
-        findings.append(Finding(host, version, version is not None and host.was_tested(version)))
+        carried = tuple(name for name in host.carries if installed_version(name) is not None)
+        findings.append(Finding(host, version, version is not None and host.was_tested(version), carried))
     return findings
 
 
-def _report(info: Info, findings: list[Finding]) -> list[str]:
+def report(info: Info, findings: list[Finding]) -> list[str]:
+    """Return the lines that ``wsfast doctor`` prints."""
     lines = [f"wsfast {info['wsfast']}, {info['python']}, {info['codec']} codec, kernels {info['kernel']}"]
     if info["fallback_reason"] is not None:
         lines.append(f"  why: {info['fallback_reason']}")
@@ -56,13 +63,15 @@ def _report(info: Info, findings: list[Finding]) -> list[str]:
     absent = [finding for finding in findings if finding.installed is None]
     lines.append("")
     if present:
-        rows = [_row(finding) for finding in present]
+        rows = [row for finding in present for row in _rows(finding)]
         widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(3)]
         for row in (_HEADINGS, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)]
             lines.append("  ".join(cells).rstrip())
         for finding in present:
             lines += [f"  {note}" for note in _notes(finding, info)]
+        if any("wsfast.patch" in finding.host.use for finding in present):
+            lines += ["", *_ABOUT_PATCHES]
     else:
         lines.append("None of the packages that wsfast plugs into is installed here.")
     if absent:
@@ -70,14 +79,19 @@ def _report(info: Info, findings: list[Finding]) -> list[str]:
     return [*lines, "", _MORE]
 
 
-def _row(finding: Finding) -> tuple[str, str, str, str]:
+def _rows(finding: Finding) -> list[tuple[str, str, str, str]]:
     host = finding.host
-    return host.distribution, finding.installed or "", host.tested, host.use
+    first, *others = host.use.split("\n")
+    row = (host.distribution, finding.installed or "", host.tested, first)
+    return [row, *(("", "", "", other) for other in others)]
 
 
 def _notes(finding: Finding, info: Info) -> list[str]:
-    """Return what has to be known before typing what the table says."""
+    """Return what the user should know before typing what the table says."""
     host, notes = finding.host, []
+    if finding.carried:
+        verb = "gets" if len(finding.carried) == 1 else "get"
+        notes.append(f"{', '.join(finding.carried)} {verb} wsfast by way of {host.distribution}")
     if not finding.was_tested:
         advice = "the patch needs force=True" if host.use.startswith("wsfast.patch") else "try it out first"
         notes.append(f"{host.distribution} {finding.installed} was not tested with wsfast: {advice}")

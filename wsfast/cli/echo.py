@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.port,
                 compression="deflate" if arguments.compression else None,
                 max_size=arguments.max_size,
-                ping_interval=None,  # Only what was sent comes back.
+                ping_interval=None,  # The client gets its own messages back, and nothing else.
                 close_timeout=CLOSE_TIMEOUT,
                 logger=logger(arguments),
             )

@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 from typing import TypedDict
 
+from .. import _origin
 from .._version import __version__
 from .outcome import FAILURE, OK
 
@@ -20,9 +21,10 @@ __all__ = ["Info", "collect", "cpu_name", "run"]
 
 
 class Info(TypedDict):
-    """What ``wsfast info --json`` prints. ``fallback_reason`` is None with the native codec."""
+    """The output of ``wsfast info --json``. ``package``: its folder. ``fallback_reason``: None if native runs."""
 
     wsfast: str
+    package: str
     codec: str
     kernel: str
     fallback_reason: str | None
@@ -50,7 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def collect() -> Info:
-    """Return what there is to know, also where the compiled extension is broken."""
+    """Return all facts, even if the compiled extension is broken."""
+    _origin.silent = True  # The reason is one of the facts.
     native_problem = _native_problem()
     reason: str | None = None
     try:
@@ -66,6 +69,7 @@ def collect() -> Info:
             )
     return {
         "wsfast": __version__,
+        "package": os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
         "codec": implementation,
         "kernel": kernel,
         "fallback_reason": reason,
@@ -84,7 +88,7 @@ def collect() -> Info:
 
 
 def cpu_name() -> str:
-    """Return what the CPU calls itself, or else its architecture."""
+    """Return the CPU's own name, or else its architecture."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")
@@ -99,7 +103,7 @@ def _native_problem() -> str | None:
     try:
         import wsfast.native  # noqa: F401
     except ModuleNotFoundError:
-        return "the compiled extension was not built; reinstall with a C compiler and WSFAST_BUILD=native to see why"
+        return _origin.why_fallback()
     except ImportError as error:
         return f"the compiled extension does not load: {error}"
     return None
@@ -118,6 +122,7 @@ def _rows(info: Info) -> list[tuple[str, str]]:
         threads = "yes, but the GIL is on" if info["gil_enabled"] else "yes"
     rows = [
         ("wsfast", info["wsfast"]),
+        ("package", info["package"]),
         ("codec", info["codec"]),
         ("kernels", info["kernel"]),
     ]

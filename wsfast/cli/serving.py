@@ -1,7 +1,7 @@
-"""What the two servers of the command line share: the event loop, stopping, and where they listen.
+"""The common parts of the two servers of the command line: the event loop, stopping, and the addresses.
 
-The first Ctrl-C (or SIGTERM) asks the server to close its connections, with code 1001, and to end;
-a second one does not wait for peers that do not answer.
+The first Ctrl-C (or SIGTERM) asks the server to close its connections, with code 1001, and to end. A second one ends
+it without waiting for peers that do not answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 def run_until_stopped(
     serve: Callable[[asyncio.Event, str], Coroutine[Any, Any, None]], arguments: argparse.Namespace
 ) -> int:
-    """Run ``serve(stop, name of the event loop)`` until it returns, which it does once ``stop`` is set."""
+    """Run ``serve(stop, name of the event loop)`` until it returns, as it does after ``stop`` is set."""
     name, loop_factory = _event_loop(arguments.uvloop)
 
     async def supervise() -> None:
@@ -47,7 +47,7 @@ def run_until_stopped(
             try:
                 loop.add_signal_handler(number, on_signal)
             except NotImplementedError:
-                # Windows: there the runner turns Ctrl-C into the cancellation of this task.
+                # Windows: the runner turns Ctrl-C into a cancellation of this task.
                 break
         await serve(stop, name)
 
@@ -62,7 +62,7 @@ def run_until_stopped(
 
 
 def _event_loop(uvloop: bool | None) -> tuple[str, Callable[[], asyncio.AbstractEventLoop] | None]:
-    """Return the name and the factory of the event loop. ``uvloop``: what the user wants, None: either."""
+    """Return the name and the factory of the event loop. ``uvloop``: whether the user wants it; None: either."""
     if uvloop is not False:
         try:
             module = importlib.import_module("uvloop")
@@ -75,7 +75,7 @@ def _event_loop(uvloop: bool | None) -> tuple[str, Callable[[], asyncio.Abstract
 
 
 def logger(arguments: argparse.Namespace) -> logging.Logger:
-    """Return a logger for the server: silent unless ``--verbose``, since peers may misbehave at will."""
+    """Return a logger for the server. Without ``--verbose`` it is silent, as peers may misbehave at will."""
     log = logging.getLogger(f"wsfast.cli.{arguments.command}")
     log.propagate = False
     if arguments.verbose:
@@ -103,7 +103,7 @@ def listen_error(error: OSError, host: str, port: int) -> CommandError:
 
 
 def base_urls(scheme: str, host: str, sockets: Iterable[socket.socket]) -> list[str]:
-    """Return the URLs, without a path, under which ``sockets`` that were bound to ``host`` are reached."""
+    """Return the URLs, without a path, that reach the ``sockets`` that were bound to ``host``."""
     addresses = [sock.getsockname()[:2] for sock in sockets]
     ports = {port for _, port in addresses}
     if len(ports) == 1 and host not in _ANY_ADDRESS and host:

@@ -10,7 +10,7 @@
 ``ServerProtocol`` and ``ClientProtocol`` are for those who use ``websockets`` without I/O. All else stays as it was:
 handshakes, extensions, keepalive, logs and exceptions are those of ``websockets``.
 
-``websockets`` is imported when the first of these names is used.
+``websockets`` is imported when the first of these names is used, ``sync`` among them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import sync as sync
     from .connections import ClientConnection, ServerConnection
     from .protocol import ClientProtocol, ServerProtocol
 
@@ -32,14 +33,18 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(home, __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
+
+    def __getattr__(name: str) -> Any:
+        if name == "sync":
+            return import_module(".sync", __name__)
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(home, __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "sync"})

@@ -1,7 +1,7 @@
 """Connections for ``create_connection=`` of ``websockets.asyncio``'s ``connect`` and ``serve``.
 
-Beside our frames they have a shorter way for the usual ``send``: a whole message, while the connection is open. Theirs
-enters an asynchronous context manager for each.
+They have our frames, and a shorter way for the usual ``send``: a whole message, while the connection is open. Theirs
+enters an asynchronous context manager for each message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ClientConnection", "ServerConnection"]
 
 
 class _Sending(Connection):
-    """What stands between ``websockets``' class for a role and its ``Connection``."""
+    """A class between ``websockets``' class for a role and its ``Connection``."""
 
     async def send(self, message: Any, *, text: bool | None = None) -> None:
         protocol = self.protocol
@@ -44,7 +44,7 @@ class _Sending(Connection):
             if self.paused or self.transport.is_closing():
                 await self.drain()
         except Exception as error:
-            # The network's; what follows is what their context manager does about it.
+            # An error of the network. The next lines are those of their context manager.
             getattr(self, _SET_EXC)(error)
             self.transport.abort()
             await asyncio.shield(self.connection_lost_waiter)

@@ -2,11 +2,12 @@
 
 ``websockets`` has a class for each role, on top of one ``Protocol``. ``_Frames`` goes between them, so that their
 ``super().parse()`` and ``self.send_frame()`` arrive here. They keep the handshakes, the states, the closing handshake
-and the answers to control frames; we do what costs: bytes to frames, and frames to bytes.
+and the answers to control frames. We turn bytes into frames, and frames into bytes.
 
-Two rules. Whatever is observable is theirs: events, exceptions, texts, close codes; the exceptions are faults that
-they do not look for (a length that is not in its shortest form, RFC 6455 5.2). And no state is made before it is used,
-so that an object of theirs becomes one of ours by ``accelerate``, at any time before its first frame.
+Three rules. Whatever can be observed is theirs: events, exceptions, texts, close codes. So a faulty frame is handed to
+their own parser, byte for byte, and an error in their code is thrown into it: it waits between two frames all the time.
+Only lengths are judged here, as they accept those that RFC 6455 5.2 forbids. And no state is made before it is used, so
+that an object of theirs becomes one of ours by ``accelerate``, at any time before its first frame.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from websockets.client import ClientProtocol as _ClientProtocol
 from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 from websockets.server import ServerProtocol as _ServerProtocol
 from websockets.version import version as _version
@@ -35,68 +36,64 @@ if int(_version.partition(".")[0]) < 16:  # There the attributes that are used h
 
 # By number: to look an enumeration's member up in a dict costs a call of its __hash__, in Python.
 _OPCODES: Final = [Opcode(number) if number in {*Opcode} else None for number in range(16)]
-_TEXT: Final = Opcode.TEXT
 _CONT: Final = Opcode.CONT
 _HEAD_SIZE: Final = 14 + 125  # The longest header, and all of a control frame's payload (RFC 6455 5.2, 5.5).
-_ANY_RSV: Final = 0b111  # With extensions, it is them who judge the reserved bits of data frames (5.2).
-
-# How websockets words the faults that it knows.
-_TEXTS: Final = {
-    faults.NOT_MASKED: "incorrect masking",
-    faults.MASKED: "incorrect masking",
-    faults.CONTROL_FRAGMENTED: "fragmented control frame",
-    faults.CONTROL_TOO_LONG: "control frame too long",
-    faults.NOTHING_TO_CONTINUE: "unexpected continuation frame",
-    faults.MESSAGE_UNFINISHED: "expected a continuation frame",
-    faults.CLOSE_PAYLOAD_OF_ONE_BYTE: "close frame too short",
-}
-# The same for those that have numbers in their text, by section and beginning.
-_NUMBERED_TEXTS: Final = (
-    ("5.2", "RSV", "reserved bits must be 0"),
-    ("5.2", "reserved opcode", "invalid opcode"),
-    ("7.4", "close code", "invalid status code"),
-)
+_ANY_RSV: Final = 0b111  # Extensions judge the reserved bits of data frames themselves (5.2).
 
 
 class _Frames(Protocol):
-    """What stands between ``websockets``' class for a role and its ``Protocol``."""
+    """A class between ``websockets``' class for a role and its ``Protocol``."""
 
     # On the class, so that an object that was made by websockets has them too.
-    _decoder: FrameDecoder | None = None  # None: we are not at the frames yet, or the rest is discarded.
+    _at_frames: bool = False  # The handshake is parsed, and the rest is not discarded.
+    _decoder: FrameDecoder | None = None
     _encoder: FrameEncoder | None = None
     _unfinished: int = 0  # Bytes received of a frame that is not complete.
-    _head: bytes = b""  # The first of them, for what has to be said about that frame.
+    _head: bytes = b""  # The first of them: at least the header, and all of a control frame.
 
     # Receiving
 
     def receive_data(self, data: bytes | bytearray) -> None:
-        if self._decoder is None:
-            super().receive_data(data)
-        else:
-            self._receive_frames(self._decoder, data)
+        decoder = self._decoder
+        if decoder is None:
+            if not self._at_frames:
+                super().receive_data(data)
+                if not self._at_frames or not self.reader.buffer:
+                    return
+                # These bytes came with the handshake. Their parser goes on to wait for a frame.
+                data = bytes(self.reader.buffer)
+                self.reader.discard()
+                next(self.parser)
+            # Not before: a server's extensions are settled after its parser has come here.
+            decoder = self._decoder = self._new_decoder()
+        self._receive_frames(decoder, data)
+
+    def receive_eof(self) -> None:
+        if self._decoder is not None and self._unfinished and not self.reader.eof:
+            length = _payload_length(self._head)
+            n_received = self._unfinished - self._header_size(length or 0)
+            if length is None or n_received < 0:
+                self._hand_over(self._head)
+            else:
+                self.reader.feed_eof()
+                self.parser.throw(EOFError(f"stream ends after {n_received} bytes, expected {length} bytes"))
+        super().receive_eof()
 
     def parse(self) -> Generator[None]:
-        """Take over from the parser of the opening handshake.
-
-        What comes later goes past this generator, but for the end of the stream.
-        """
-        while True:
-            if self.reader.buffer:
-                chunk = bytes(self.reader.buffer)
-                self.reader.discard()
-                # Not before: a server's extensions are settled after its parser has come here.
-                self._decoder = self._new_decoder()
-                self._receive_frames(self._decoder, chunk)
-            elif self.reader.eof:
-                if self.debug:
-                    self.logger.debug("< EOF")
-                self._fail_by(EOFError(self._eof_text()))
+        """Begin to take the frames, and leave their parser waiting for one."""
+        self._at_frames = True
+        while self.reader.buffer:
             yield
+        yield from super().parse()
 
     def discard(self) -> Generator[None]:
+        self._leave()
+        return super().discard()
+
+    def _leave(self) -> None:
+        self._at_frames = False
         self._decoder = None
         self._head, self._unfinished = b"", 0
-        return super().discard()
 
     def _new_decoder(self) -> FrameDecoder:
         limits = [size for size in (self.max_message_size, self.max_fragment_size) if size is not None]
@@ -107,10 +104,10 @@ class _Frames(Protocol):
         )
 
     def _receive_frames(self, decoder: FrameDecoder, chunk: bytes | bytearray) -> None:
+        frames = decoder.feed(chunk)
+        unfinished = self._unfinished + len(chunk)
+        header_size = 2 if self.side is CLIENT else 6
         try:
-            frames = decoder.feed(chunk)
-            unfinished = self._unfinished + len(chunk)
-            header_size = 2 if self.side is CLIENT else 6
             for frame in frames:
                 payload = frame.payload
                 size = len(payload)
@@ -123,12 +120,11 @@ class _Frames(Protocol):
                 if self.debug:
                     self.logger.debug("< %s", event)
                 self.recv_frame(event)
-            if unfinished or self._unfinished:
-                self._keep_head(chunk, unfinished)
-            if decoder.failure is not None:
-                raise self._error_for(decoder.failure)
         except Exception as error:
-            self._fail_by(error)
+            self.parser.throw(error)
+            return
+        if unfinished or self._unfinished:
+            self._keep_head(decoder, chunk, unfinished)
 
     def _receive_frame(self, received: ReceivedFrame) -> None:
         """Receive a frame as one of a fragmented message, or with extensions."""
@@ -153,79 +149,42 @@ class _Frames(Protocol):
             limit = self.max_fragment_size if limit is None else min(limit, self.max_fragment_size)
         return limit
 
-    def _keep_head(self, chunk: bytes | bytearray, unfinished: int) -> None:
-        """Keep the head of the frame whose first ``unfinished`` bytes end with ``chunk``."""
-        if unfinished <= len(chunk):
-            start = len(chunk) - unfinished
-            self._head = bytes(chunk[start : start + _HEAD_SIZE])
-        else:
-            self._head += bytes(chunk[: _HEAD_SIZE - len(self._head)])
+    def _keep_head(self, decoder: FrameDecoder, chunk: bytes | bytearray, unfinished: int) -> None:
+        """Keep the head of the frame whose first ``unfinished`` bytes end with ``chunk``, and act on its faults."""
+        start = len(chunk) - unfinished
+        head, start = (b"", start) if start >= 0 else (self._head, 0)
+        self._head = head + bytes(chunk[start : start + _HEAD_SIZE - len(head)])
         self._unfinished = unfinished
-        if self.current_size is None or not unfinished:
-            return
-        # 10.4: a message is too big as soon as the header of a fragment says so. The decoder's limit is one for
-        # every frame, and this one depends on those before.
-        size, limit = _payload_length(self._head), self._size_limit()
-        if size is not None and limit is not None and self._head[0] & 0b1111 == _CONT and size > limit:
-            raise PayloadTooBig(size, limit)
+        failure = decoder.failure
+        if failure is not None and self._is_about_length(failure):
+            self.parser.throw(ProtocolError(failure.reason))
+        elif failure is not None or self._exceeds_limit():
+            self._hand_over(head + bytes(chunk[start:]))
 
-    def _error_for(self, failure: Failure) -> Exception:
-        """Return the exception with which websockets speaks of ``failure``."""
-        if failure.code == CloseCode.MESSAGE_TOO_BIG:
-            size, limit = _payload_length(self._head), self._size_limit()
-            assert size is not None
-            assert limit is not None
-            return PayloadTooBig(size, limit)
-        if failure is faults.CLOSE_REASON_NOT_UTF8:
-            try:
-                self._close_reason().decode()
-            except UnicodeDecodeError as error:
-                return error
-        for section, beginning, text in _NUMBERED_TEXTS:
-            if failure.section == section and failure.reason.startswith(beginning):
-                return ProtocolError(text)
-        return ProtocolError(_TEXTS.get(failure, failure.reason))
+    def _exceeds_limit(self) -> bool:
+        """Tell whether the header of a fragment makes its message too big (10.4).
 
-    def _close_reason(self) -> bytes:
-        """Return the reason in the Close frame whose bytes are ``_head`` (RFC 6455 5.5.1)."""
-        payload = self._head[2:]
-        if self.side is not CLIENT:
-            masking_key, masked = payload[:4], payload[4:]
-            payload = bytes(byte ^ masking_key[pos & 3] for pos, byte in enumerate(masked))
-        return payload[2 : self._head[1] & 0x7F]
+        The decoder's limit is one for every frame, and this one depends on the fragments before.
+        """
+        if self.current_size is None or not self._unfinished or self._head[0] & 0b1111 != _CONT:
+            return False
+        length, limit = _payload_length(self._head), self._size_limit()
+        return length is not None and limit is not None and length > limit
 
-    def _eof_text(self) -> str:
-        """Say where the stream ended: between frames, or in which part of one."""
-        if not self._unfinished:
-            return "unexpected end of stream"
-        parts = [2]
+    def _is_about_length(self, failure: Failure) -> bool:
+        """Tell whether a length is wrong in a way that websockets accepts (5.2)."""
         length = _payload_length(self._head)
-        if len(self._head) >= 2:
-            parts += {126: [2], 127: [8]}.get(self._head[1] & 0x7F, [])
-        if length is not None:
-            parts += [length] if self.side is CLIENT else [4, length]
-        received = self._unfinished
-        for size in parts:
-            if received < size:
-                break
-            received -= size
-        return f"stream ends after {received} bytes, expected {size} bytes"
+        return failure == faults.LENGTH_TOP_BIT or (
+            length is not None and failure == faults.length_not_minimal(length)
+        )
 
-    def _fail_by(self, error: Exception) -> None:
-        """Fail the connection (RFC 6455 7.1.7) by what was raised while receiving."""
-        if isinstance(error, ProtocolError):
-            self.fail(CloseCode.PROTOCOL_ERROR, str(error))
-        elif isinstance(error, EOFError):
-            self.fail(CloseCode.ABNORMAL_CLOSURE, str(error))
-        elif isinstance(error, UnicodeDecodeError):
-            self.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
-        elif isinstance(error, PayloadTooBig):
-            error.set_current_size(self.current_size)
-            self.fail(CloseCode.MESSAGE_TOO_BIG, str(error))
-        else:
-            self.logger.error("parser failed", exc_info=True)
-            self.fail(CloseCode.INTERNAL_ERROR)  # Without details, which are not for the peer to read.
-        self.parser_exc = error
+    def _hand_over(self, data: bytes) -> None:
+        """Let the parser of websockets read on: ``data`` from the start of a frame, and all that comes later."""
+        self._leave()
+        super().receive_data(data)
+
+    def _header_size(self, length: int) -> int:
+        return (2 if self.side is CLIENT else 6) + (0 if length < 126 else 2 if length < 65536 else 8)
 
     # Sending
 

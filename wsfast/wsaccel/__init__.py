@@ -18,14 +18,15 @@ from . import utf8validator, xormask
 
 __all__ = ["install", "uninstall", "utf8validator", "xormask"]
 
-# What `import wsaccel` and its submodules find once installed.
+# The modules that `import wsaccel` finds after install().
 _ALIASES = {
     "wsaccel": sys.modules[__name__],
     "wsaccel.utf8validator": utf8validator,
     "wsaccel.xormask": xormask,
 }
 
-# Modules that look for wsaccel while they are imported: the name they bind if they found it, and what to do if not.
+# Modules that look for wsaccel while they are imported: the name that they bind, our value of it, and the patch that
+# works after their import.
 _CONSUMERS = {
     "websocket._abnf": ("XorMaskerSimple", xormask.XorMaskerSimple, "wsfast.patch.websocket_client()"),
     "websocket._utils": ("Utf8Validator", utf8validator.Utf8Validator, "wsfast.patch.websocket_client()"),
@@ -40,10 +41,10 @@ _lock = threading.Lock()
 
 
 def install() -> None:
-    """Let ``import wsaccel`` find this package. Does nothing when that is so already.
+    """Let ``import wsaccel`` find this package. A second call does nothing.
 
-    Raises ``RuntimeError``, and changes nothing, when it would be too late: the real wsaccel is imported, or a
-    module that looks for wsaccel only while it is imported.
+    Raises ``RuntimeError``, and changes nothing, if it is too late: the real wsaccel is imported, or a module that
+    looks for wsaccel only while it is imported.
     """
     with _lock:
         for name, alias in _ALIASES.items():
@@ -62,16 +63,16 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Undo ``install()``: the next ``import wsaccel`` finds the real one, or none. Does nothing when not installed.
+    """Undo ``install()``: the next ``import wsaccel`` finds the real one, or none. Without ``install()``, do nothing.
 
-    Modules that were imported in between keep what they found. Raises ``RuntimeError``, and changes nothing, when
-    somebody else has put another module in our place.
+    Modules that were imported in between keep ours. Raises ``RuntimeError``, and changes nothing, if somebody else
+    has put another module in our place.
     """
     with _lock:
         for name, alias in _ALIASES.items():
             if sys.modules.get(name, alias) is not alias:
                 raise RuntimeError(
-                    f"{name} in sys.modules is not wsfast's: whoever put it there has to take it out"
+                    f"{name} in sys.modules is not wsfast's: its owner has to take it out first"
                 )
         for name in _ALIASES:
             sys.modules.pop(name, None)

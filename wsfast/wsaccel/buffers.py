@@ -1,4 +1,4 @@
-"""Which buffers wsaccel takes: those of unsigned bytes, in one dimension, whether contiguous or not."""
+"""The buffers that wsaccel takes: of unsigned bytes, in one dimension, contiguous or not."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["unsigned_bytes"]
 
-# The formats of the struct module that are an unsigned byte, with the byte order that ctypes puts before them.
+# The formats of an unsigned byte, of the struct module, with and without the byte order that ctypes puts first.
 _UNSIGNED = frozenset(order + kind for order in ("", "@", "=", "<", ">", "!") for kind in ("B", "c", "?"))
 
 
 def unsigned_bytes(data: Buffer) -> bytes | memoryview | array[int]:
-    """Return ``data``, or a view or a copy of it, as the codec takes it.
+    """Return ``data``, a view or a copy of it: an object that the codec takes.
 
     Raises ``ValueError`` for items other than unsigned bytes or more than one dimension, ``TypeError`` for an
     object that is no buffer.

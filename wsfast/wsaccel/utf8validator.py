@@ -1,7 +1,7 @@
-"""wsaccel.utf8validator over our codec: UTF-8 as it arrives, and where it stops being UTF-8 (RFC 6455 8.1).
+"""wsaccel.utf8validator over our codec: UTF-8 as it arrives, and the byte at which it is none (RFC 6455 8.1).
 
-Text that is valid goes through the codec's kernel once, and a second time when it ends inside a character. The byte
-by which it became invalid is looked for when there is one. The numbers of the states are wsaccel's:
+Valid text goes through the codec's kernel once, and a second time if it ends inside a character. Only if it is invalid
+we look for the byte. The numbers of the states are wsaccel's:
 
     0  between characters          2, 3   1 or 2 continuation bytes are due         7  3 are due
     1  not UTF-8, until reset()    4, 5   2 are due, the first of them in a range that E0 or ED leaves
@@ -24,8 +24,8 @@ __all__ = ["Utf8Validator"]
 _ACCEPT = 0
 _REJECT = 1
 
-# Table 3-7 of the Unicode standard, as transitions: of each state the ranges of bytes that it takes, the state
-# after them, and the bits that they give to the code point.
+# Table 3-7 of the Unicode standard, as transitions. Each state has the ranges of bytes that it takes; each range has
+# the state after it, and the bits that it gives to the code point.
 _TRANSITIONS = {
     0: (
         (0x00, 0x7F, 0, 0x7F),
@@ -61,7 +61,7 @@ def _step(state: int, byte: int) -> tuple[int, int]:
 
 
 def _run(data: bytes, state: int) -> tuple[int, int]:
-    """Return the state after ``data``, and the index at which it was rejected, or the size of ``data``."""
+    """Return the state after ``data``, and the index of the byte that was rejected, or the size of ``data``."""
     for index, byte in enumerate(data):
         state, _ = _step(state, byte)
         if state == _REJECT:
@@ -70,16 +70,16 @@ def _run(data: bytes, state: int) -> tuple[int, int]:
 
 
 class Utf8Validator:
-    """Check UTF-8 in pieces cut anywhere, and tell where it ceases to be UTF-8.
+    """Check UTF-8 in pieces that are cut anywhere, and find the byte at which it is none.
 
     ``i`` is the number of bytes that were accepted, ``state`` one of the states above, ``codepoint`` the character
-    that ``decode`` has decoded, or has begun to.
+    that ``decode`` has decoded, or has begun to decode.
     """
 
     UTF8_ACCEPT = _ACCEPT
     UTF8_REJECT = _REJECT
 
-    # What every object begins with: websocket-client makes one for each message.
+    # On the class, as websocket-client makes an object for each message.
     i = 0
     state = _ACCEPT
     codepoint = 0
@@ -104,8 +104,8 @@ class Utf8Validator:
         """Check the next piece. Return whether it is valid so far, whether it ends between two characters, and
         how many bytes were accepted, of this piece and in all.
 
-        Of a piece that is not valid the third is the index of the first byte that no continuation could mend; from
-        there on every piece that is not empty is invalid, until ``reset()``.
+        If a piece is invalid, the third is the index of the first byte that no continuation could mend. After that
+        every piece that is not empty is invalid, until ``reset()``.
         """
         data = buf if type(buf) is bytes else unsigned_bytes(buf)
         if self.state == _ACCEPT and utf8_valid(data):
@@ -126,7 +126,7 @@ class Utf8Validator:
         if pos < size and state == _ACCEPT:
             pos, state = _validate_from(data, pos)
         elif pos < size:
-            # Of the characters 2 to 8 none is left at a byte, so this is UTF8_REJECT, or no state at all.
+            # The states 2 to 8 end above, so this is UTF8_REJECT, or no state at all.
             state, _ = _step(state, data[pos])
         self.state = state
         self.i = total = self.i + pos
@@ -136,7 +136,7 @@ class Utf8Validator:
 
 
 def _validate_from(data: bytes, pos: int) -> tuple[int, int]:
-    """Return how far ``data``, from a boundary of characters at ``pos``, is UTF-8, and the state there."""
+    """Return the end of the UTF-8 in ``data`` from ``pos``, a boundary of characters, and the state there."""
     size = len(data)
     # Where the last character starts: it has at most 4 bytes, of which the later ones are 10xxxxxx.
     last = max(size - 1, pos)

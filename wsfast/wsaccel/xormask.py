@@ -1,4 +1,4 @@
-"""wsaccel.xormask over our codec: masking (RFC 6455 5.3) by objects that remember where in the key they are."""
+"""wsaccel.xormask over our codec: masking (RFC 6455 5.3) by objects that remember their position in the key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Data = TypeVar("_Data", bound=Sized)
 
 
 class XorMaskerNull:
-    """No masking: ``process`` returns the object that it is given, and counts its bytes."""
+    """No masking: ``process`` returns its argument, and counts the bytes."""
 
     __slots__ = ("_n_masked",)
 
@@ -26,7 +26,7 @@ class XorMaskerNull:
         self._n_masked = 0
 
     def pointer(self) -> int:
-        """Return how many bytes were processed since the start, or ``reset()``."""
+        """Return the number of bytes that were processed since the start, or since ``reset()``."""
         return self._n_masked
 
     def reset(self) -> None:
@@ -39,26 +39,26 @@ class XorMaskerNull:
 
 
 class XorMaskerSimple:
-    """Mask or unmask a payload that comes in pieces. ``mask`` is the masking key.
+    """Mask or unmask a payload in pieces. ``mask`` is the masking key.
 
-    Raises ``ValueError`` for a key that has not 4 bytes.
+    Raises ``ValueError`` unless the key has 4 bytes.
     """
 
-    # What every object begins with; websocket-client makes one for each frame, of two arrays.
+    # On the class, as websocket-client makes an object for each frame, of two arrays.
     _n_masked = 0
 
     def __init__(self, mask: Buffer) -> None:
         if type(mask) is array and mask.typecode == "B":
             key = mask.tobytes()
         else:
-            # None is what wsaccel takes for an empty buffer, here and in process().
+            # wsaccel takes None as an empty buffer, here and in process().
             key = b"" if mask is None else bytes(unsigned_bytes(mask))
         if len(key) != 4:
             raise ValueError("mask should be 4byte.")
         self._key = key
 
     def pointer(self) -> int:
-        """Return how many bytes were processed since the start, or ``reset()``."""
+        """Return the number of bytes that were processed since the start, or since ``reset()``."""
         return self._n_masked
 
     def reset(self) -> None:

@@ -8,9 +8,10 @@ import sys
 import pytest
 
 from wsfast import patch
+from wsfast.patch import byte_hosts
 
 calls = 0
-create = patch._create_xor_masker
+create = byte_hosts._create_xor_masker
 
 
 def counted(mask, length=None):
@@ -21,7 +22,7 @@ def counted(mask, length=None):
 
 if __name__ == "__main__":
     os.environ["USE_TWISTED"] = "1"  # most of them ask for it, and skip or fail without
-    patch._create_xor_masker = counted
+    byte_hosts._create_xor_masker = counted
     patch.autobahn(force=True)  # it has C of its own, and the tests are for the fallback codec too
     options = ["-q", "-c", "/dev/null", "--rootdir", sys.argv[1], "-p", "no:cacheprovider"]
     code = pytest.main(["--pyargs", "autobahn.websocket.test", *options])

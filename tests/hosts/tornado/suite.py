@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from wsfast import patch
+from wsfast.patch import byte_hosts
 
 calls = 0
-mask = patch._tornado_mask
+mask = byte_hosts._tornado_mask
 
 
 def counted(key: bytes, data: bytes) -> bytes:
@@ -16,7 +17,7 @@ def counted(key: bytes, data: bytes) -> bytes:
     return mask(key, data)
 
 
-patch._tornado_mask = counted
+byte_hosts._tornado_mask = counted
 patch.tornado(force=True)  # it has C of its own, and the tests are for the fallback codec too
 
 from tornado.test import runtests  # noqa: E402

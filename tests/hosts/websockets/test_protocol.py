@@ -191,16 +191,25 @@ def test_faults_are_told_in_their_words(side, fault):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_ends_the_same_way_octet_by_octet(side, fault):
-    """We may see it earlier, from the header, but the words and the state in the end are the same."""
-    stream = FAULTS[fault](side)
+def test_a_fault_is_found_octet_by_octet_when_they_find_it(side, fault):
+    """With the same words, and at the same octet: their own parser reads the faulty frame."""
+    stream = frame(side, TEXT, b"before") + FAULTS[fault](side)
     theirs, mine = open_pair(side)
     for pos in range(len(stream)):
         for protocol in (theirs, mine):
             protocol.receive_data(stream[pos : pos + 1])
-    assert told(mine.parser_exc) == told(theirs.parser_exc)
-    assert mine.data_to_send() == theirs.data_to_send()
-    assert mine.state is theirs.state
+        assert shown(mine) == shown(theirs)
+    assert mine.parser_exc is not None
+
+
+def test_a_frame_with_several_faults(side):
+    """They decide which of them counts."""
+    for first in range(256):
+        head = bytes([first]) + frame(side, TEXT, b"x")[1:]
+        compare(side, frame(side, BINARY, b"", fin=False) + head, splits=("whole", "bytes"))
+        for length in (126, 127):
+            swapped = frame(side, TEXT, b"x" * length)
+            compare(side, bytes([first, swapped[1] ^ 0x80]) + swapped[2:])
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from wsfast import patch
+from wsfast.patch import byte_hosts
 
 calls = 0
-mask = patch._ws4py_mask
+mask = byte_hosts._ws4py_mask
 
 
 def counted(self, data):
@@ -20,7 +21,7 @@ def counted(self, data):
 
 if __name__ == "__main__":
     tests = f"{sys.argv[1]}/test"
-    patch._ws4py_mask = counted
+    byte_hosts._ws4py_mask = counted
     patch.ws4py()
     # Not from the sdist's folder, where the sources would be imported in place of what was installed.
     options = ["-q", "-c", "/dev/null", "--rootdir", tests, "-p", "no:cacheprovider"]

@@ -1,0 +1,27 @@
+"""For mypy, which is run over this file: the names of the package after a bare ``import wsfast``, and no others.
+
+Nothing here is called. An ignored error that is none is an error for mypy, so each line says yes or no.
+"""
+
+from __future__ import annotations
+
+import wsfast
+
+
+def names(
+    connection: wsfast.connection.Connection,
+    error: wsfast.exceptions.InvalidStatus,
+    headers: wsfast.headers.Headers,
+    client: wsfast.handshake.ClientHandshake,
+    server: wsfast.asyncio.Server,
+    uri: wsfast.uri.WebSocketURI,
+) -> object:
+    decoder: wsfast.codec.MessageDecoder = wsfast.codec.MessageDecoder(wsfast.codec.Role.SERVER)
+    deflate: wsfast.deflate.Deflate = wsfast.Deflate()
+    wsfast.patch.tornado(force=True)
+    wsfast.patch.wsproto()
+    wsfast.unpatch("tornado")
+    wsfast.patch.torndo()  # type: ignore[attr-defined]
+    wsfast.wsaccel.install()
+    wsfast.websockets.Conection  # type: ignore[attr-defined]  # noqa: B018
+    return decoder, deflate, wsfast.websockets.ServerConnection, wsfast.websockets.sync.ClientConnection
