@@ -8,9 +8,12 @@ payload, its ``str`` made by CPython, or ``b"".join((header, payload))``, for te
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 from wsfast.events import Role
 
@@ -19,7 +22,7 @@ from ..common.machine import announce, named_versions
 from ..common.race import Timed, keep_memory, race
 from ..common.report import Bar, Table, add_options, finish
 from .peer_codecs import N_ENCODED, OWN_CODECS, PeerCodec
-from .peer_kernels import MASKERS, VALIDATORS
+from .peer_kernels import MASKERS, VALIDATORS, Masker, Validator
 from .peer_packages import PEER_CODECS
 
 READ = 64 * KIB
@@ -46,19 +49,25 @@ N_CALLS = 100  # of a mask or a check, for each call of an operation
 
 CODECS: dict[str, PeerCodec] = OWN_CODECS | PEER_CODECS
 
-Row = tuple[str, int, dict[str, Timed]]  # name, bytes of payload, subjects
+
+@dataclass(frozen=True)
+class Row:
+    """A kind of message, with ``size`` bytes of payload. ``make`` checks the given codecs on it, and makes subjects."""
+
+    name: str
+    size: int
+    make: Callable[[dict[str, Any]], dict[str, Timed]]
 
 
 def message_name(kind: str, size: int) -> str:
     return f"{'text' if kind == 'ASCII' else kind} {size_name(size)}"
 
 
-def decode_rows(only: str, codecs: dict[str, PeerCodec] = CODECS) -> Iterator[Row]:
+def decode_rows() -> Iterator[Row]:
     for role, kind, sizes in DECODED:
         for size in sizes:
             name = f"{'masked' if role is Role.SERVER else 'unmasked'} {message_name(kind, size)}"
-            if only in name:
-                yield name, size, decoders(role, kind, size, codecs)
+            yield Row(name, size, functools.partial(decoders, role, kind, size))
 
 
 def decoders(role: Role, kind: str, size: int, codecs: dict[str, PeerCodec]) -> dict[str, Timed]:
@@ -101,12 +110,11 @@ def copying(payload: Payload, n_messages: int) -> Operation:
     return copy
 
 
-def encode_rows(only: str, codecs: dict[str, PeerCodec] = CODECS) -> Iterator[Row]:
+def encode_rows() -> Iterator[Row]:
     for role, kind, sizes in ENCODED:
         for size in sizes:
             name = f"{role.value} {message_name(kind, size)}"
-            if only in name:
-                yield name, size, encoders(role, kind, size, codecs)
+            yield Row(name, size, functools.partial(encoders, role, kind, size))
 
 
 def encoders(role: Role, kind: str, size: int, codecs: dict[str, PeerCodec]) -> dict[str, Timed]:
@@ -146,42 +154,49 @@ def repeated(function: Callable[..., object], *arguments: object) -> Timed:
     return Timed(run, N_CALLS)
 
 
-def mask_rows(only: str) -> Iterator[Row]:
+def maskers(size: int, codecs: dict[str, Masker]) -> dict[str, Timed]:
+    subjects = {"floor": repeated(bytes, memoryview(bytes(size)))}
+    for name, masker in codecs.items():
+        if masker.available():
+            subjects[name] = repeated(*masker.prepare(size))
+    return subjects
+
+
+def mask_rows() -> Iterator[Row]:
     for size in MASKED:
-        if only in size_name(size):
-            subjects = {"floor": repeated(bytes, memoryview(bytes(size)))}
-            for name, masker in MASKERS.items():
-                if masker.available():
-                    subjects[name] = repeated(*masker.prepare(size))
-            yield size_name(size), size, subjects
+        yield Row(size_name(size), size, functools.partial(maskers, size))
 
 
-def utf8_rows(only: str) -> Iterator[Row]:
+def validators(kind: str, size: int, codecs: dict[str, Validator]) -> dict[str, Timed]:
+    return {
+        name: repeated(*validator.prepare(kind, size))
+        for name, validator in codecs.items()
+        if validator.available()
+    }
+
+
+def utf8_rows() -> Iterator[Row]:
     for kind, size in VALIDATED:
-        if only in message_name(kind, size):
-            subjects = {}
-            for name, validator in VALIDATORS.items():
-                if validator.available():
-                    subjects[name] = repeated(*validator.prepare(kind, size))
-            yield message_name(kind, size), size, subjects
+        yield Row(message_name(kind, size), size, functools.partial(validators, kind, size))
 
 
-TABLES = {
-    "decode": ("decode frames in reads of 64 KiB", decode_rows),
-    "encode": ("encode a message as a frame", encode_rows),
-    "mask": ("mask alone, called from Python", mask_rows),
-    "utf8": ("UTF-8 validation alone, called from Python", utf8_rows),
+TABLES: dict[str, tuple[str, Callable[[], Iterator[Row]], dict[str, Any]]] = {
+    "decode": ("decode frames in reads of 64 KiB", decode_rows, CODECS),
+    "encode": ("encode a message as a frame", encode_rows, CODECS),
+    "mask": ("mask alone, called from Python", mask_rows, MASKERS),
+    "utf8": ("UTF-8 validation alone, called from Python", utf8_rows, VALIDATORS),
 }
 
 
-def measure(title: str, rows: Iterator[Row], seconds: float) -> Table:
+def measure(title: str, rows: Iterable[Row], codecs: dict[str, Any], seconds: float) -> Table:
     """One row after the other: its codecs work in the same second, on data that the caches hold."""
     table = Table(title, "ns a message")
-    for name, size, subjects in rows:
-        print(f"{title}: {name}", file=sys.stderr, flush=True)
+    for row in rows:
+        print(f"{title}: {row.name}", file=sys.stderr, flush=True)
+        subjects = row.make(codecs)
         race(subjects.values(), seconds)
-        table.rows[name] = {subject: taken.ns for subject, taken in subjects.items()}
-        table.sizes[name] = size
+        table.rows[row.name] = {name: subject.ns for name, subject in subjects.items()}
+        table.sizes[row.name] = row.size
     return table
 
 
@@ -238,8 +253,9 @@ def main() -> int:
     machine = announce()
     tables, ratios = [], {}
     for name in options.tables.split(","):
-        title, rows = TABLES[name]
-        table = measure(title, rows(options.rows), options.seconds)
+        title, rows, codecs = TABLES[name]
+        wanted = [row for row in rows() if options.rows in row.name]
+        table = measure(title, wanted, codecs, options.seconds)
         tables.append(table)
         ratios[name] = against_best_peer(table)
     return finish(options, machine, [*tables, *ratios.values()], bars_of(ratios), notes(ratios))

@@ -10,6 +10,7 @@ import hashlib
 import re
 import socket
 import struct
+import zlib
 
 from .cases import KEY, frame
 from .server import Server, ServerError
@@ -20,7 +21,7 @@ REQUEST = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 CLOSE = bytes((0x88, 0x82)) + KEY + bytes(a ^ b for a, b in zip((1000).to_bytes(2, "big"), KEY, strict=False))
-TEXT_FOLLOWS, CLOSE_FOLLOWS = 0x81, 0x88
+COMPRESSED_TEXT_FOLLOWS, CLOSE_FOLLOWS = 0xC1, 0x88
 
 
 def answer(request: bytes) -> bytes:
@@ -86,8 +87,10 @@ class Client:
             pass
 
     def exchange(self, text: str) -> None:
-        """Send a text, and compare the echo with it."""
+        """Send the first text of this connection, and compare the echo with it, which may be compressed."""
         self.socket.sendall(frame(text, KEY))
-        received = self.receive_frame()
-        if received != (TEXT_FOLLOWS, text.encode()):
-            raise ServerError(f"{self.server.name}: sent a wrong echo: {received!r:.80}")
+        first, payload = self.receive_frame()
+        if first == COMPRESSED_TEXT_FOLLOWS:
+            payload = zlib.decompressobj(wbits=-15).decompress(payload + b"\x00\x00\xff\xff")
+        if payload != text.encode():
+            raise ServerError(f"{self.server.name}: sent a wrong echo: {payload!r:.80}")

@@ -17,12 +17,16 @@ SLACK = 1.5  # of ratios, under --check
 
 @dataclass
 class Table:
-    """Figures of subjects (columns) in rows; ``sizes``: bytes of payload, for the rows that have a size."""
+    """Figures of subjects (columns) in rows.
+
+    ``sizes``: bytes of payload, for the rows that have a size. ``decimals``: of a figure below 10.
+    """
 
     title: str
     unit: str
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
     sizes: dict[str, float] = field(default_factory=dict)
+    decimals: int = 2
 
     def subjects(self) -> list[str]:
         by_length = sorted(self.rows.values(), key=len, reverse=True)  # so that each has its place
@@ -38,9 +42,12 @@ class Table:
         for row, figures in self.rows.items():
             line = f"{row:{width}}"
             for name, column in zip(subjects, widths, strict=True):
-                line += f"  {number(figures[name]) if name in figures else '-':>{column}}"
+                line += f"  {self.cell(figures, name):>{column}}"
             lines.append(line)
         return lines
+
+    def cell(self, figures: dict[str, float], name: str, missing: str = "-") -> str:
+        return number(figures[name], self.decimals) if name in figures else missing
 
 
 @dataclass
@@ -72,10 +79,10 @@ class Bar:
         )
 
 
-def number(value: float) -> str:
+def number(value: float, decimals: int = 2) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.{decimals}f}"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

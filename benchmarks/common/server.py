@@ -56,7 +56,7 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Wait until it serves, and make sure that it uses the codec which it is measured for."""
-        port, codec, *folder = self._read_line().split(maxsplit=2)
+        port, codec, *folder = self._read_line().strip().split(maxsplit=2)
         self.port, self.folder = int(port), "".join(folder)
         if self.program.codec not in (None, codec):
             raise ServerError(f"{self.name}: uses the codec {codec} of {self.folder}")
@@ -69,8 +69,9 @@ class Server:
 
     def _read_line(self) -> str:
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        line = self.process.stdout.readline() if ready else b""
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self.process.stdout, select.POLLIN)
+        line = self.process.stdout.readline() if poll.poll(START_SECONDS * 1000) else b""
         if not line:
             raise ServerError(f"{self.name}: the server did not start, or died")
         return line.decode()

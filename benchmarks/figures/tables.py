@@ -43,7 +43,7 @@ def section(program: str, measured: dict[str, Any]) -> list[str]:
             continue
         subjects = table.subjects()
         rows = [
-            [name, *(number(figures[subject]) if subject in figures else "" for subject in subjects)]
+            [name, *(table.cell(figures, subject, missing="") for subject in subjects)]
             for name, figures in table.rows.items()
         ]
         lines += ["", f"### {table.title[0].upper()}{table.title[1:]}, {table.unit}", ""]
