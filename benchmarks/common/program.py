@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .race import Ballast
+
 
 @dataclass(frozen=True)
 class Program:
@@ -71,6 +73,8 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def main(module: str, name: str, loop: str) -> None:
+    luck = os.environ.get("BENCHMARK_LUCK")
+    _ballast = None if luck is None else Ballast(luck)
     program = programs_of(module)[name]
     if os.environ.get("BENCHMARK_GC") is None:
         gc.disable()

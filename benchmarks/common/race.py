@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import gc
 import operator
+import random
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -112,6 +113,24 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             mallopt(parameter, 1 << 30)
+
+
+class Ballast:
+    """Blocks of random sizes on the heap, so that nothing lies in the same place in each process or sample.
+
+    Where data lie makes some percent, which would look like a difference between two versions.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self.choose = random.Random(seed)
+        self.blocks = [b""] * 200
+        for _ in range(8):
+            self.shift()
+
+    def shift(self) -> None:
+        """Free some of the blocks, and make others."""
+        for i in range(50):
+            self.blocks[self.choose.randrange(200)] = bytes(self.choose.randrange(1, 4096 << i % 5))
 
 
 def race(

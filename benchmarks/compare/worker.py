@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import platform
-import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -38,11 +37,10 @@ from ..common.cases import (
     utf8_case,
 )
 from ..common.machine import fallback_unawares, measured_package
-from ..common.race import Timed, keep_memory
+from ..common.race import Ballast, Timed, keep_memory
 
 SIZES = (32, 125, KIB, 16 * KIB)
 TURN_SECONDS = 0.006
-N_BLOCKS = 200
 
 Make = Callable[[], Timed]  # a cell, made anew
 
@@ -95,12 +93,10 @@ SUITES = {"ratios": ratios, "peers": peers}
 class Cells:
     def __init__(self, made: Iterable[tuple[str, Make]]) -> None:
         self.cells = list(made)
-        self.choose = random.Random(os.environ.get("BENCHMARK_PADDING", ""))
-        self.blocks: list[bytes] = [b""] * N_BLOCKS
+        self.ballast = Ballast(os.environ.get("BENCHMARK_LUCK", ""))
 
     def sample(self, number: int) -> float:
-        for i in range(N_BLOCKS // 4):
-            self.blocks[self.choose.randrange(N_BLOCKS)] = bytes(self.choose.randrange(1, 4096 << i % 5))
+        self.ballast.shift()
         subject = self.cells[number][1]()
         subject.turn()
         return subject.ns
