@@ -1,7 +1,7 @@
-"""``pytest benchmarks``: one group of rows for each case, native beside fallback, and a table of ratios at the end.
+"""``pytest benchmarks``: one group of rows for each case, native next to fallback, and a table of ratios at the end.
 
-Every case is checked before it is timed (``cases.py``). pytest-benchmark measures one row after the other, so that
-what else the machine does falls on one codec alone; where a ratio is to be judged, use ``ratios.py``.
+Every case is checked before it is timed (``common/cases.py``). pytest-benchmark measures one row after the other, so
+other work on the machine falls on one codec alone. To judge a ratio, use ``codec/ratios.py``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cases import CODECS, Case, load
-from machine import describe_machine
+
+from .common.cases import CODECS, Case, load
+from .common.machine import describe_machine, fallback_unawares, measured_package
 
 # The best time of each case and codec, in seconds per message; with the case, for its size.
 _best: dict[str, tuple[Case, dict[str, float]]] = {}
@@ -20,8 +21,14 @@ _best: dict[str, tuple[Case, dict[str, float]]] = {}
 Run = Callable[[Case], None]
 
 
+def pytest_configure() -> None:
+    problem = fallback_unawares()
+    if problem is not None:
+        pytest.exit(problem, returncode=1)
+
+
 def pytest_report_header() -> list[str]:
-    return describe_machine()
+    return [f"measuring {measured_package()}", *describe_machine()]
 
 
 @pytest.fixture(params=CODECS)
@@ -29,7 +36,7 @@ def run(request: pytest.FixtureRequest, benchmark: Any) -> Run:
     """Check a case with one codec, and time it."""
     codec = load(request.param)
     if codec is None:
-        pytest.skip("wsfast.native was not built: pip install . with a C compiler builds it")
+        pytest.skip("WSFAST_PURE=1, and wsfast.native was not built")
 
     def run_case(case: Case) -> None:
         operation = case.prepare(codec)

@@ -1,0 +1,1 @@
+"""The codec, Python to Python: no socket, no event loop."""

@@ -1,0 +1,86 @@
+"""What a server process runs, and the process itself: ``python -m benchmarks.common.program MODULE NAME LOOP``.
+
+MODULE has a table ``PROGRAMS``. The process serves one of them and writes a line to standard output: its port, and
+the codec and the folder of the wsfast that it uses. It ends when its standard input closes, so also when its parent
+dies. A line of input makes it collect garbage, and answer with a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .race import Ballast
+
+
+@dataclass(frozen=True)
+class Program:
+    """``needs``: the package it cannot do without. ``codec``: which of wsfast it has to use, None without wsfast."""
+
+    serve: Callable[[socket.socket], Awaitable[object]]
+    needs: str | None = None
+    codec: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {} if self.codec is None else {"WSFAST_PURE": "1" if self.codec == "fallback" else ""}
+
+
+def programs_of(module: str) -> dict[str, Program]:
+    found: dict[str, Program] = importlib.import_module(module).PROGRAMS
+    return found
+
+
+def codec_in_use() -> str:
+    """The codec and the folder of wsfast, if this process has imported them."""
+    codec: Any = sys.modules.get("wsfast.codec")
+    return "-" if codec is None else f"{codec.IMPLEMENTATION} {Path(codec.__file__).resolve().parent}"
+
+
+def read_input() -> None:
+    if not os.read(sys.stdin.fileno(), 100):
+        os._exit(0)
+    gc.collect()
+    print("collected", flush=True)
+
+
+async def serve_until_stdin_closes(program: Program) -> None:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux: accepted sockets inherit it.
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1024)
+    _server = await program.serve(listening)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), read_input)
+    print(listening.getsockname()[1], codec_in_use(), flush=True)
+    await asyncio.get_running_loop().create_future()
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "asyncio":
+        return asyncio.new_event_loop
+    import uvloop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def main(module: str, name: str, loop: str) -> None:
+    luck = os.environ.get("BENCHMARK_LUCK")
+    _ballast = None if luck is None else Ballast(luck)
+    program = programs_of(module)[name]
+    if os.environ.get("BENCHMARK_GC") is None:
+        gc.disable()
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        runner.run(serve_until_stdin_closes(program))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

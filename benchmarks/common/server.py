@@ -1,0 +1,145 @@
+"""Server processes, and those of them that can be measured here."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from .. import ROOT
+from .machine import version_of
+from .program import programs_of
+
+START_SECONDS = 20
+
+
+class ServerError(Exception):
+    """A server does not do what it is measured for."""
+
+
+class Server:
+    """A server process. It ends when ``stop`` is called, or when we end in whatever way: it reads our pipe."""
+
+    def __init__(
+        self,
+        module: str,
+        name: str,
+        loop: str,
+        python: str = sys.executable,
+        garbage_collected: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.program = programs_of(module)[name]
+        self.process = subprocess.Popen(
+            [python, "-m", "benchmarks.common.program", module, name, loop],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env=os.environ
+            | self.program.environment
+            | ({"BENCHMARK_GC": "1"} if garbage_collected else {})
+            | (environment or {}),
+            start_new_session=True,  # Ctrl-C is for us, who then stop the servers.
+        )
+        self.connections: list[socket.socket] = []
+        self.port = 0
+        self.folder = ""
+        # The clock of another process, as clock_getcpuclockid(3) names it on Linux.
+        self.clock = (~self.process.pid << 3) | 2
+
+    def wait_until_ready(self) -> None:
+        """Wait until it serves, and make sure that it uses the codec which it is measured for."""
+        port, codec, *folder = self._read_line().strip().split(maxsplit=2)
+        self.port, self.folder = int(port), "".join(folder)
+        if self.program.codec not in (None, codec):
+            raise ServerError(f"{self.name}: uses the codec {codec} of {self.folder}")
+
+    def collect_garbage(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"collect\n")
+        self.process.stdin.flush()
+        self._read_line()
+
+    def _read_line(self) -> str:
+        assert self.process.stdout is not None
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self.process.stdout, select.POLLIN)
+        line = self.process.stdout.readline() if poll.poll(START_SECONDS * 1000) else b""
+        if not line:
+            raise ServerError(f"{self.name}: the server did not start, or died")
+        return line.decode()
+
+    def cpu_ns(self) -> int:
+        """The CPU time of the process until now: all its threads, user and system."""
+        return time.clock_gettime_ns(self.clock)
+
+    def memory(self) -> int:
+        """The bytes of memory that belong to the process alone."""
+        rollup = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
+        fields = (line.split() for line in rollup.splitlines())
+        return sum(
+            int(words[1]) * 1024 for words in fields if words[0] in ("Private_Clean:", "Private_Dirty:")
+        )
+
+    def peak_memory(self) -> int:
+        """The most bytes that it had in memory at once, until now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        # Only now: most servers report a connection that is closed without a Close frame.
+        for connection in self.connections:
+            connection.close()
+
+
+def available(module: str, names: Iterable[str]) -> list[str]:
+    """Those programs whose packages are installed; print which are left out, and the versions of the others."""
+    programs = programs_of(module)
+    found, versions = [], set()
+    for name in names:
+        needs = programs[name].needs
+        if needs is not None and version_of(needs) is None:
+            print(f"left out: {name}: {needs} is not installed")
+            continue
+        found.append(name)
+        if needs is not None:
+            versions.add(f"{needs} {version_of(needs)}")
+    print("peers: " + (", ".join(sorted(versions)) or "none"))
+    return found
+
+
+def usable_loop(loop: str) -> str:
+    """The loop that was asked for; without uvloop asyncio's own. Prints which."""
+    if loop == "uvloop" and version_of("uvloop") is None:
+        print("uvloop is not installed: measuring on asyncio's own loop")
+        loop = "asyncio"
+    print(f"loop: uvloop {version_of('uvloop')}" if loop == "uvloop" else "loop: asyncio")
+    return loop
+
+
+@contextmanager
+def running(servers: Iterable[Server]) -> Iterator[list[Server]]:
+    """Start servers, wait for each, and stop them whatever happens. One that does not start is left out, and told."""
+    with ExitStack() as stack:
+        started = []
+        for server in servers:
+            stack.callback(server.stop)
+            started.append(server)
+        ready = []
+        for server in started:
+            try:
+                server.wait_until_ready()
+            except ServerError as error:
+                print(f"left out: {error}")
+            else:
+                ready.append(server)
+        yield ready

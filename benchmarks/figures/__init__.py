@@ -1,0 +1,1 @@
+"""What was measured: results as JSON, tables, and a chart."""

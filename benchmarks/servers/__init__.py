@@ -1,0 +1,1 @@
+"""Servers and clients on loopback, each a process of its own."""
