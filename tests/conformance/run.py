@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Run the Autobahn test suite against wsfast, as server and as client, with both codecs.
+"""Run the cases of the Autobahn test suite against wsfast: both roles, both codecs, each place where it runs.
 
-    python tests/conformance/run.py             groups 1 to 7 and 10, and of 12 and 13 (compression) a case of each
-                                                section; a minute for each role and codec
-    python tests/conformance/run.py --role server --codec native --cases '3.*,5.15' --wire
-    python tests/conformance/run.py --cases '12.*,13.*'     all of compression; ten minutes for each
-    python tests/conformance/run.py --all                   all groups
+    python tests/conformance/run.py             groups 1 to 7 and 10: 247 cases, some 8 s for each subject
+    python tests/conformance/run.py --long      groups 9, 12 and 13: 270 cases, some 6 minutes for each subject
+    python tests/conformance/run.py --role server --codec native --on uvicorn --cases '3.*,5.15' --wire
+    python tests/conformance/run.py --cases '3.*,4.*,5.15' --repeat 5
 
-Strict: every case has to end OK, except for three that can only be INFORMATIONAL, and close as the suite
-expects. NON-STRICT, UNIMPLEMENTED, FAILED and MISSING (the suite did not come to it) fail, and so does a
-subject that writes anything to its standard error, exits by itself, or runs another codec than it should.
+A subject is wsfast in one role, with one codec, in one place: on asyncio, on uvloop, or in uvicorn (as a server).
 
-The suite is the wstest of --wstest, $WSTEST or the PATH, or the public container image, run by docker or
-podman (on Linux: it needs the host's network). For POSIX systems; the standard library only.
+Strict: every case has to end OK, except for three that can only be INFORMATIONAL, and close as the suite expects.
+NON-STRICT, UNIMPLEMENTED, FAILED, ERROR and MISSING (the suite did not come to it) fail. So does a subject that writes
+anything to its standard error, exits by itself, or runs another codec than it should.
+
+The cases are run by kosoku, from PyPI: ``pip install '.[conformance]'``. For POSIX systems.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fnmatch
+import importlib.metadata
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -36,7 +36,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-IMAGE = "docker.io/crossbario/autobahn-testsuite:25.10.1"
+ROLES = ("server", "client")
+CODECS = ("native", "fallback")
+PLACES = ("asyncio", "uvloop", "uvicorn", "uvicorn-uvloop")
 
 GROUPS = {
     "1": "framing",
@@ -51,7 +53,8 @@ GROUPS = {
     "12": "permessage-deflate, payloads",
     "13": "permessage-deflate, parameters",
 }
-SAMPLE = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*,12.?.1,12.1.11,13.?.1,13.7.10"
+SHORT = "1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*"
+LONG = "9.*,12.*,13.*"
 
 # How many cases the suite has in each of its sections, numbered from 1: so we notice what it leaves out.
 SECTIONS = """
@@ -89,13 +92,13 @@ def batches(cases: Sequence[str]) -> dict[str, list[str]]:
 
 
 def time_limit(batch: str) -> float:
-    """Seconds that one run of the suite may take; a run that hangs is ended, and its cases are MISSING."""
+    """Seconds that one run of the suite may take. A run that hangs is ended; cases without a result are MISSING."""
     return 1800.0 if group_of(batch) in ("9", "12", "13") else 180.0
 
 
 @dataclass
 class Result:
-    """What the suite says of one case; ``report`` is the whole of it."""
+    """The suite's verdict on one case; ``report`` has the facts."""
 
     case: str
     behavior: str = "MISSING"
@@ -112,19 +115,19 @@ class Result:
         if not self.report:
             return lines[0]
         show = self.report.get
-        lines.append(f"    {show('result')} {show('resultClose')}")
+        lines.append(f"    {show('result')} {show('result_close')}")
         for name, expected in (show("expected") or {}).items():
             lines.append(f"    expected for {name}: {shortened(expected)}")
         lines.append(f"    received: {shortened(show('received'))}")
         lines.append(
-            f"    close code received: {show('remoteCloseCode')} {show('remoteCloseReason') or ''}".rstrip()
+            f"    close code received: {show('remote_close_code')} {show('remote_close_reason') or ''}".rstrip()
         )
-        if show("wasNotCleanReason"):
-            lines.append(f"    not clean: {show('wasNotCleanReason')}")
+        if show("was_not_clean_reason"):
+            lines.append(f"    not clean: {show('was_not_clean_reason')}")
         return "\n".join(lines)
 
     def wire_log(self) -> str:
-        """The suite's own log of the connection: > what it sent, < what it got, . what it waited for."""
+        """The suite's own log of the connection: > sent by it, < received, . anything else, such as a wait."""
         names = {"RO": "< octets", "TO": "> octets", "RF": "< frame ", "TF": "> frame "}
         lines = []
         for kind, *rest in self.report.get("wirelog") or []:
@@ -139,7 +142,7 @@ def shortened(value: object, limit: int = 300) -> str:
 
 @dataclass
 class Outcome:
-    """What a batch of cases came to: a result for each, and what went wrong besides."""
+    """The end of a batch of cases: a result for each, and complaints about anything else."""
 
     results: list[Result] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -156,7 +159,9 @@ class Outcome:
 @contextlib.contextmanager
 def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command in a session of its own; when the block is left, it and its children are gone."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True, **options
+    )
     try:
         yield process
     finally:
@@ -165,12 +170,22 @@ def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
                 os.killpg(process.pid, number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
-        if process.stdout is not None:
-            process.stdout.close()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def first_line(process: subprocess.Popen[bytes], whose: str) -> list[str]:
+    """Return the words of the first line that a process writes; raise if there is none."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_LIMIT)
+    words = process.stdout.readline().decode().split() if ready else []
+    if not words:
+        raise RuntimeError(f"the {whose} did not start")
+    return words
 
 
 def exit_status(process: subprocess.Popen[bytes], limit: float) -> int | None:
-    """Wait for the end of a process; None when it did not come."""
+    """Wait for the end of a process; None if it did not come."""
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -182,96 +197,40 @@ def tail(path: Path, n_lines: int = 15) -> str:
 
 
 class Suite:
-    """The test suite: a ``wstest`` on this machine, or the one in the public container image."""
+    """The suite: ``suite.py``, or a program with the same arguments."""
 
-    def __init__(self, wstest: str | None, engine: str | None) -> None:
-        self.wstest = wstest
-        self.engine = engine
-
-    @classmethod
-    def find(cls, wstest: str | None, docker: bool) -> Suite:
-        wstest = wstest or os.environ.get("WSTEST")
-        if wstest is not None and not docker:
-            path = shutil.which(wstest)
-            if path is None:
-                sys.exit(f"{wstest} is not an executable; --wstest and $WSTEST want the path of wstest")
-            return cls(path, None)
-        path = shutil.which("wstest")
-        if path is not None and not docker:
-            return cls(path, None)
-        for name in ("docker", "podman"):
-            engine = shutil.which(name)
-            # A client without its daemon is of no use.
-            if engine and subprocess.run([engine, "info"], capture_output=True).returncode == 0:
-                return cls(None, engine).fetched()
-        sys.exit(
-            "The Autobahn test suite is not here. Any of these will do:\n"
-            f"  - docker or podman, running, on Linux: the image {IMAGE} is fetched;\n"
-            "  - a Python 2.7 with autobahntestsuite from PyPI; name its wstest by --wstest or $WSTEST, or\n"
-            "    have it on the PATH."
-        )
-
-    def fetched(self) -> Suite:
-        assert self.engine is not None
-        if subprocess.run([self.engine, "image", "inspect", IMAGE], capture_output=True).returncode != 0:
-            print(f"fetching {IMAGE}", flush=True)
-            subprocess.run([self.engine, "pull", "--quiet", IMAGE], check=True)
-        return self
-
-    @property
-    def name(self) -> str:
-        return self.wstest or f"{IMAGE} in {self.engine}"
+    def __init__(self, program: str | None) -> None:
+        if program is not None:
+            self.command, self.name = [program], program
+            return
+        self.command = [sys.executable, str(HERE / "suite.py")]
+        try:
+            self.name = f"kosoku {importlib.metadata.version('kosoku')}"
+        except importlib.metadata.PackageNotFoundError:
+            sys.exit("kosoku, which runs the Autobahn cases, is not installed: pip install '.[conformance]'")
 
     @contextlib.contextmanager
-    def running(self, mode: str, spec: dict[str, Any], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the suite as ``mode``; its reports and its log end up in ``folder``."""
-        spec = {"outdir": str(folder), "exclude-cases": [], "exclude-agent-cases": {}, **spec}
-        (folder / "spec.json").write_text(json.dumps(spec, indent=1))
-        command = ["-m", mode, "-s", str(folder / "spec.json")]
-        if mode == "fuzzingserver":
-            command += ["-u", "0"]  # no web server beside it
-        with contextlib.ExitStack() as stack:
-            if self.engine is None:
-                command = [str(self.wstest), *command]
-            else:
-                container = f"{folder.parent.name}-{folder.name}-{os.getpid()}"
-                # The folder has the same path inside; Z gives it to the container where SELinux rules.
-                shared = ["--network", "host", "--volume", f"{folder}:{folder}:Z"]
-                command = [
-                    self.engine,
-                    "run",
-                    "--rm",
-                    "--name",
-                    container,
-                    *shared,
-                    IMAGE,
-                    "wstest",
-                    *command,
-                ]
-                # It outlives its client when that is killed.
-                remove = [self.engine, "rm", "--force", container]
-                stack.callback(subprocess.run, remove, capture_output=True)
-            log = stack.enter_context((folder / "suite.log").open("wb"))
-            yield stack.enter_context(running(command, stdout=log, stderr=subprocess.STDOUT))
+    def running(self, role: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the suite against a subject in ``role``; its results and its log end up in ``folder``."""
+        command = [*self.command, role, str(folder / "results.jsonl"), *arguments]
+        with (folder / "suite.log").open("wb") as log, running(command, stderr=log) as process:
+            yield process
 
 
-def collect(folder: Path, agent: str, cases: Sequence[str]) -> list[Result]:
-    """Read the suite's reports. A case without one is MISSING."""
-    index: dict[str, Any] = {}
-    with contextlib.suppress(OSError):
-        index = json.loads((folder / "index.json").read_text())
-    found = index.get(agent, {})
-    results = []
-    for case in cases:
-        entry = found.get(case)
-        if entry is None:
-            results.append(Result(case))
-            continue
-        report = {}
-        with contextlib.suppress(OSError, ValueError):
-            report = json.loads((folder / entry["reportfile"]).read_text(errors="replace"))
-        results.append(Result(case, entry["behavior"], entry["behaviorClose"], report))
-    return results
+def collect(folder: Path, cases: Sequence[str]) -> list[Result]:
+    """Read the suite's results. A case without one is MISSING."""
+    reports: dict[str, dict[str, Any]] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for line in (folder / "results.jsonl").read_text("utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # the last line of a suite that was ended
+                report = json.loads(line)
+                reports[report["case"]] = report
+    return [
+        Result(case, reports[case]["behavior"], reports[case]["behavior_close"], reports[case])
+        if case in reports
+        else Result(case)
+        for case in cases
+    ]
 
 
 # Subjects
@@ -279,38 +238,33 @@ def collect(folder: Path, agent: str, cases: Sequence[str]) -> list[Result]:
 
 @dataclass
 class Subject:
-    """wsfast in one role and with one codec: a process that speaks through the program of that role."""
+    """wsfast in one role, with one codec and in one place: a process that speaks through the program for it."""
 
     role: str
     codec: str
-    uvloop: bool
+    place: str
 
     @property
-    def agent(self) -> str:
-        return f"wsfast-{self.role}-{self.codec}" + ("-uvloop" if self.uvloop else "")
+    def name(self) -> str:
+        return f"{self.role}-{self.codec}-{self.place}"
 
     @contextlib.contextmanager
-    def running(self, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, str(HERE / f"echo_{self.role}.py"), *arguments]
-        if self.uvloop:
+    def running(self, folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], list[str]]]:
+        """Run it, and give the further words of its first line, of which the first is the codec."""
+        host, _, loop = self.place.rpartition("-")
+        program = "uvicorn" if "uvicorn" in (host, loop) else self.role
+        command = [sys.executable, str(HERE / f"echo_{program}.py"), *arguments]
+        if loop == "uvloop":
             command.append("--uvloop")
         environment = {**os.environ, "WSFAST_PURE": "1" if self.codec == "fallback" else "0"}
         with (
             (folder / "subject.log").open("wb") as log,
-            running(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process,
+            running(command, stderr=log, env=environment) as process,
         ):
-            yield process
-
-    def first_line(self, process: subprocess.Popen[bytes]) -> list[str]:
-        """Return the words of its first line, of which the first is the codec; raise if there is none."""
-        assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], START_LIMIT)
-        words = process.stdout.readline().decode().split() if ready else []
-        if not words:
-            raise RuntimeError(f"the {self.role} did not start")
-        if words[0] != self.codec:
-            raise RuntimeError(f"the {self.role} runs the {words[0]} codec, not {self.codec}")
-        return words
+            codec, *words = first_line(process, self.role)
+            if codec != self.codec:
+                raise RuntimeError(f"the {self.role} runs the {codec} codec, not {self.codec}")
+            yield process, words
 
     def run(self, suite: Suite, batch: str, cases: Sequence[str], folder: Path, limit: float) -> Outcome:
         """Run one batch of cases."""
@@ -323,10 +277,8 @@ class Subject:
         except (RuntimeError, OSError) as error:
             outcome.complaints.append(str(error))
         outcome.seconds = time.monotonic() - started
-        outcome.results = collect(folder, self.agent, cases)
-        # The subject has nothing to say; the suite talks much, and is heard when something is amiss.
-        logs = {"suite": folder / "suite.log"} if outcome.complaints else {}
-        for whose, log in {self.role: folder / "subject.log", **logs}.items():
+        outcome.results = collect(folder, cases)
+        for whose, log in {self.role: folder / "subject.log", "suite": folder / "suite.log"}.items():
             if log.exists() and log.stat().st_size:
                 outcome.complaints.append(f"the {whose} wrote:\n{tail(log)}")
         outcome.complaints = [f"{batch}: {complaint}" for complaint in outcome.complaints]
@@ -335,55 +287,34 @@ class Subject:
     def _serve(
         self, suite: Suite, cases: Sequence[str], folder: Path, limit: float, outcome: Outcome
     ) -> None:
-        with self.running(folder) as server:
-            _, port = self.first_line(server)
-            spec = {"cases": cases, "servers": [{"agent": self.agent, "url": f"ws://127.0.0.1:{port}"}]}
-            with suite.running("fuzzingclient", spec, folder) as fuzzer:
-                status = exit_status(fuzzer, limit)
-            if status is None:
-                outcome.complaints.append(f"not done after {limit:.0f} s, and ended")
-            elif status != 0:
-                outcome.complaints.append(f"the suite exited with status {status}")
+        with self.running(folder) as (server, (port,)):
+            with suite.running("server", folder, f"ws://127.0.0.1:{port}", *cases) as fuzzer:
+                note_end(outcome, "suite", exit_status(fuzzer, limit), limit)
             if server.poll() is not None:
                 outcome.complaints.append(f"the server exited by itself with status {server.returncode}")
 
     def _connect(
         self, suite: Suite, cases: Sequence[str], folder: Path, limit: float, outcome: Outcome
     ) -> None:
-        port = free_port()
-        uri = f"ws://127.0.0.1:{port}"
-        with suite.running("fuzzingserver", {"cases": cases, "url": uri}, folder) as fuzzer:
-            await_listening(fuzzer, port)
-            with self.running(folder, uri, self.agent) as client:
-                self.first_line(client)
+        with suite.running("client", folder, *cases) as fuzzer:
+            (port,) = first_line(fuzzer, "suite")
+            with self.running(folder, f"ws://127.0.0.1:{port}", self.name) as (client, _):
                 status = exit_status(client, limit)
-            if status is None:
-                outcome.complaints.append(f"not done after {limit:.0f} s, and ended")
-            elif status != 0:
-                outcome.complaints.append(f"the client exited with status {status}")
+                note_end(outcome, "client", status, limit)
             if status != 0:
-                update_reports(port)
+                end_run(int(port))
+            note_end(outcome, "suite", exit_status(fuzzer, START_LIMIT), START_LIMIT)
 
 
-def free_port() -> int:
-    """The suite's server has to be told its port: take one that is free, and will most likely stay so."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def note_end(outcome: Outcome, whose: str, status: int | None, limit: float) -> None:
+    if status is None:
+        outcome.complaints.append(f"the {whose} was not done after {limit:.0f} s, and was ended")
+    elif status != 0:
+        outcome.complaints.append(f"the {whose} exited with status {status}")
 
 
-def await_listening(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + START_LIMIT
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError("the suite's server did not start")
-
-
-def update_reports(port: int) -> None:
-    """Have the suite write its reports, as the client did not come to it: an opening handshake does."""
+def end_run(port: int) -> None:
+    """Ask the suite for its results, if the client did not come to it: an opening handshake does."""
     lines = [
         "GET /updateReports?agent=nobody HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -402,8 +333,14 @@ def update_reports(port: int) -> None:
 # Reports
 
 
+def counted(results: Sequence[Result], behavior: str) -> int:
+    return sum(result.behavior == behavior for result in results)
+
+
 def print_table(outcomes: dict[str, Outcome]) -> None:
-    print(f"  {'group':34} {'cases':>5} {'OK':>5} {'INFORMATIONAL':>13} {'failing':>7} {'seconds':>8}")
+    print(
+        f"  {'group':32} {'cases':>5} {'OK':>5} {'INFORMATIONAL':>13} {'NON-STRICT':>10} {'failing':>7} {'seconds':>7}"
+    )
     total: list[Result] = []
     seconds = 0.0
     for group, title in GROUPS.items():
@@ -418,16 +355,17 @@ def print_table(outcomes: dict[str, Outcome]) -> None:
 
 
 def print_row(title: str, results: Sequence[Result], seconds: float) -> None:
-    n_ok = sum(result.behavior == "OK" for result in results)
-    n_informational = sum(result.behavior == "INFORMATIONAL" for result in results)
+    ok, informational, non_strict = (counted(results, b) for b in ("OK", "INFORMATIONAL", "NON-STRICT"))
     n_failing = sum(not result.passed for result in results)
-    print(f"  {title:34} {len(results):5} {n_ok:5} {n_informational:13} {n_failing:7} {seconds:8.1f}")
+    print(
+        f"  {title:32} {len(results):5} {ok:5} {informational:13} {non_strict:10} {n_failing:7} {seconds:7.1f}"
+    )
 
 
 def run_subject(
     subject: Subject, suite: Suite, cases: Sequence[str], folder: Path, timeout: float | None, wire: bool
 ) -> bool:
-    """Run all cases against one subject, print what came of it, and tell whether all passed."""
+    """Run all cases against one subject, print the outcome, and tell whether all passed."""
     folder.mkdir(parents=True)
     outcomes: dict[str, Outcome] = {}
     for batch, members in batches(cases).items():
@@ -447,23 +385,35 @@ def run_subject(
     return good
 
 
+def chosen(text: str, all_of_them: Sequence[str]) -> list[str]:
+    """Read a list of names with commas, or ``all``."""
+    names = list(all_of_them) if text == "all" else text.split(",")
+    unknown = [name for name in names if name not in all_of_them]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(all_of_them)}")
+    return names
+
+
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--role", choices=["server", "client", "both"], default="both")
-    parser.add_argument("--codec", choices=["native", "fallback", "both"], default="both")
-    parser.add_argument("--uvloop", action="store_true", help="run wsfast on uvloop")
-    parser.add_argument("--cases", default=SAMPLE, help="patterns of cases, default: %(default)s")
+    for option, names in (("role", ROLES), ("codec", CODECS), ("on", PLACES)):
+        parser.add_argument(
+            f"--{option}",
+            type=lambda text, names=names: chosen(text, names),
+            default=list(names),
+            metavar="NAME,...",
+            help=f"of {', '.join(names)}; default: all",
+        )
+    parser.add_argument("--cases", default=SHORT, help="patterns of cases, default: %(default)s")
+    parser.add_argument("--long", action="store_const", dest="cases", const=LONG, help=f"the cases {LONG}")
     parser.add_argument("--all", action="store_const", dest="cases", const="*", help="all cases of the suite")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="run everything N times")
     parser.add_argument("--timeout", type=float, help="seconds for one run of the suite")
-    parser.add_argument("--wstest", metavar="PATH", help="the suite's executable")
+    parser.add_argument("--suite", metavar="PATH", help="a program in place of suite.py")
     parser.add_argument(
-        "--docker", action="store_true", help="use the container image, whatever else is here"
-    )
-    parser.add_argument(
-        "--reports", type=Path, metavar="DIR", help="keep the suite's reports in this new folder"
+        "--reports", type=Path, metavar="DIR", help="keep the suite's results and all logs in this new folder"
     )
     parser.add_argument("--wire", action="store_true", help="show the wire log of cases that fail")
     return parser.parse_args(arguments)
@@ -471,32 +421,39 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    # Leave every block in order, so that no process stays behind.
+    # Leave every block in order, so that no process stays running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     patterns = [pattern.strip() for pattern in options.cases.split(",")]
     cases = [case for case in CASES if any(fnmatch.fnmatchcase(case, pattern) for pattern in patterns)]
-    if not cases:
-        sys.exit(f"no case of the suite matches {options.cases!r}")
-    suite = Suite.find(options.wstest, options.docker)
+    for pattern in patterns:
+        if not fnmatch.filter(CASES, pattern):
+            sys.exit(f"no case of the suite matches {pattern!r}")
+    subjects = [
+        Subject(role, codec, place)
+        for place in options.on
+        for role in options.role
+        for codec in options.codec
+        if role == "server" or "uvicorn" not in place
+    ]
+    if not subjects or options.repeat < 1:
+        sys.exit("there is nothing to run: uvicorn is a server, and --repeat is at least 1")
+    suite = Suite(options.suite)
     print(f"suite: {suite.name}")
-    roles = ["server", "client"] if options.role == "both" else [options.role]
-    codecs = ["native", "fallback"] if options.codec == "both" else [options.codec]
-    subjects = [Subject(role, codec, options.uvloop) for role in roles for codec in codecs]
-    n_bad = 0
+    bad: list[str] = []
     with tempfile.TemporaryDirectory(prefix="autobahn-") as temporary:
         reports = Path(temporary) if options.reports is None else options.reports.absolute()
         for turn in range(1, options.repeat + 1):
             for subject in subjects:
-                folder = reports / f"{subject.agent}-{turn}"
-                print(f"\n{subject.agent}, run {turn} of {options.repeat}", flush=True)
+                print(f"\n{subject.name}, run {turn} of {options.repeat}", flush=True)
+                folder = reports / f"{subject.name}-{turn}"
                 if not run_subject(subject, suite, cases, folder, options.timeout, options.wire):
-                    n_bad += 1
+                    bad.append(folder.name)
     n_runs = len(subjects) * options.repeat
     print(
         f"\n{len(cases)} cases, {n_runs} runs: "
-        + (f"{n_bad} runs failed" if n_bad else "all passed strictly")
+        + (f"{len(bad)} runs failed: {', '.join(bad)}" if bad else "all passed strictly")
     )
-    return 1 if n_bad else 0
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""Decoders: the native codec against the fallback, any bytes under any chunking (RFC 6455 5, 8.1, 10.4; RFC 7692).
+
+An input says role, kind of decoder, limits and chunks; then come bytes as they are, or decisions that make frames.
+After each chunk both codecs have returned equal events, and agree on ``failure`` and ``has_control``. The whole stream
+in one chunk, and received in place (``get_buffer``), gives the same events and the same failure.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import atheris
+
+with atheris.instrument_imports(include=["wsfast"]):
+    import wsfast.fallback
+    import wsfast.native
+    from wsfast.deflate import Deflate, Inflater, accept
+    from wsfast.events import Role
+
+from frames import FrameMaker
+from source import Source, random_cut
+
+CODECS = (wsfast.native, wsfast.fallback)
+
+AGREEMENTS = [
+    accept([f"permessage-deflate{parameters}"], Deflate(max_ratio=ratio))
+    for parameters, ratio in (
+        ("", 200),
+        ("; server_no_context_takeover; client_no_context_takeover", 200),
+        ("; server_max_window_bits=9; client_max_window_bits=9", 3),
+    )
+]
+
+MESSAGE_SIZES = (2**20, None, 0, 1, 10, 125, 126, 300, 65535, 2**40)
+FRAME_SIZES = (None, 0, 1, 10, 124, 126, 65536)
+FRAGMENTS = (131_072, None, 1, 2, 3)
+
+History = list[tuple[list[type], list[Any], Any, Any]]
+
+
+def options(source: Source) -> tuple[str, dict[str, Any]]:
+    """The class of decoder, and its arguments; ``inflate`` is an agreement, as each decoder inflates by itself."""
+    kind = source.byte()
+    limits = {"max_frame_size": source.choose(FRAME_SIZES), "max_fragments": source.choose(FRAGMENTS)}
+    if kind & 3 == 3:
+        return "FrameDecoder", {**limits, "partial": bool(kind & 4), "allowed_rsv": kind >> 5}
+    limits["max_message_size"] = source.choose(MESSAGE_SIZES)
+    if kind & 3 == 2:
+        limits["inflate"] = AGREEMENTS[(kind >> 3) % len(AGREEMENTS)]
+    return "MessageDecoder", {**limits, "text": "bytes" if kind & 4 else "str"}
+
+
+def make(codec: Any, name: str, role: Role, arguments: dict[str, Any]) -> Any:
+    if arguments.get("inflate") is not None:
+        arguments = {**arguments, "inflate": Inflater(role, arguments["inflate"]).inflate}
+    return getattr(codec, name)(role, **arguments)
+
+
+def seen(decoder: Any, events: list[Any]) -> tuple[list[type], list[Any], Any, Any]:
+    """All that a caller can see after a chunk."""
+    return [type(event) for event in events], events, decoder.failure, getattr(decoder, "has_control", None)
+
+
+def histories(decoder: Any, chunks: list[bytes]) -> History:
+    return [seen(decoder, decoder.feed(chunk)) for chunk in chunks]
+
+
+def in_place(decoder: Any, chunks: list[bytes]) -> History:
+    """Receive into the decoder's own buffer while it has one."""
+    history = []
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while True:
+            buffer = decoder.get_buffer()
+            if buffer is None:
+                history.append(seen(decoder, decoder.feed(rest)))
+                break
+            size = min(len(buffer), len(rest))
+            buffer[:size] = rest[:size]
+            history.append(seen(decoder, decoder.buffer_updated(size)))
+            rest = rest[size:]
+            if not rest:
+                break
+    return history
+
+
+def joined(history: History) -> tuple[list[type], list[Any], Any]:
+    """The whole of a history, without regard to the chunk in which something came."""
+    types = [kind for one in history for kind in one[0]]
+    return types, [event for one in history for event in one[1]], history[-1][2] if history else None
+
+
+def target(data: bytes) -> None:
+    source = Source(data)
+    flags = source.byte()
+    role = Role.CLIENT if flags & 1 else Role.SERVER
+    name, arguments = options(source)
+    cutting = Source(source.take(1))
+    wire = FrameMaker(source, role is Role.SERVER).stream() if flags & 2 else source.rest()
+    chunks = random_cut(wire, cutting)
+
+    def decoders() -> list[Any]:
+        return [make(codec, name, role, arguments) for codec in CODECS]
+
+    chunked = [histories(decoder, chunks) for decoder in decoders()]
+    assert chunked[0] == chunked[1], "the codecs differ"
+    ends = [joined(chunked[0])]
+    if name == "MessageDecoder":
+        placed = [in_place(decoder, chunks) for decoder in decoders()]
+        assert placed[0] == placed[1], "the codecs differ, in place"
+        ends.append(joined(placed[0]))
+    if name == "MessageDecoder" or not arguments["partial"]:
+        ends += [joined(histories(decoder, [wire])) for decoder in decoders()]
+        assert all(end == ends[0] for end in ends), "chunking makes a difference"
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
