@@ -75,14 +75,15 @@ class Sending(TransportSession):
         encode = self._encode if compress is None else self._encoder_with(compress)[0]
         frame = encode(cast("str | bytes", message), text)
         if self._messages or self._batch:
-            self._add_to_batch(frame)
+            if self._add_to_batch(frame):
+                await self._give_way()
         else:
             self.transport.write(frame)
-        self._sends_left -= 1
+            self._sends_left = n_left = self._sends_left - 1
+            if not n_left & 3:
+                await self._give_way()
         if self._blocked:
             await self._drain()
-        elif not self._sends_left & 3:
-            await self._give_way()
 
     def _encoder_with(self, compress: bool | None) -> tuple[_Encode, _EncodeFragment]:
         """Return what encodes messages and fragments in this way, as far as it was negotiated."""

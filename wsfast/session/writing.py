@@ -34,14 +34,18 @@ class Writing(Base):
         self._flush_scheduled = False
         self._sends_left = SENDS_PER_TURN
 
-    def _add_to_batch(self, frame: bytes) -> None:
+    def _add_to_batch(self, frame: bytes) -> bool:
+        """Collect a frame; return True if all was written, and the sender has had its turn."""
         self._batch.append(frame)
         self._batch_size += len(frame)
         if self._batch_size >= _MAX_BATCH_SIZE:
             self._flush()
-        elif not self._flush_scheduled:
+            self._sends_left = 0
+            return True
+        if not self._flush_scheduled:
             self._flush_scheduled = True
             self._flush_soon()
+        return False
 
     def _flush_at_next_turn(self) -> None:
         self._flush_scheduled = False

@@ -324,11 +324,12 @@ class WebSocketProtocol(TransportSession):
                     return
                 frame = self._encode(text, True)
             if self._messages or self._batch:
-                self._add_to_batch(frame)
+                gives_way = self._add_to_batch(frame)
             else:
                 self.transport.write(frame)
-            self._sends_left -= 1
-            if not self._sends_left & 3:
+                self._sends_left = n_left = self._sends_left - 1
+                gives_way = not n_left & 3
+            if gives_way:
                 await self._let_others_run()
                 if self.transport.is_closing():
                     raise ClientDisconnected
