@@ -1037,7 +1037,7 @@ async def test_too_large_a_message_is_told_to_its_sender(connection_codec: Modul
 
         with pytest.raises(ConnectionClosedError) as closed:
             await send_on()
-        assert closed.value.rcvd == Close(1009, "message of 1000000 bytes exceeds max_message_size 1000")
+        assert closed.value.rcvd == Close(1009, "message of 1000000 bytes exceeds max_size 1000")
 
 
 @in_both_loops

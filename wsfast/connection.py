@@ -20,9 +20,10 @@ This module knows no event loop, no socket and no HTTP beyond the handshake obje
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .codec import Close, CloseCode, Event, Failure, FrameEncoder, MessageDecoder, Ping, Role
@@ -67,6 +68,9 @@ class Connection:
     ``compression`` is what ``deflate.accept`` or ``deflate.confirm`` returned, for a host that has done the handshake;
     with ``handshake`` it is what that negotiates.
 
+    ``limit_names``: other names for our limits, if the user gave them as other arguments, for the texts about a peer
+    that exceeds one.
+
     ``decoder`` and ``encoder`` are the codec's, for an adapter that saves a call per message by using them.
     It must check ``ready_state`` first, and get them anew after ``open()``.
     """
@@ -82,6 +86,7 @@ class Connection:
         max_fragments: int | None = 131_072,
         text: Literal["str", "bytes"] = "str",
         random_bytes: Callable[[int], bytes] | None = None,
+        limit_names: Mapping[str, str] | None = None,
     ) -> None:
         if handshake is not None and compression is not None:
             raise TypeError("compression is negotiated by the handshake: give it to that")
@@ -105,6 +110,7 @@ class Connection:
         self.ending: Ending | None = None
         """The peer's Close or fault that was returned as an event and not answered yet."""
         self._failed = False
+        self._limit_names = limit_names or {}
         # Payloads of Pings to answer. 5.5.3 lets us answer the most recent ones only, so that a peer that sends
         # Pings and reads nothing cannot fill our memory.
         self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
@@ -200,7 +206,14 @@ class Connection:
             # With the reason: browsers show the page what they receive, not what it gave to close().
             self._start_closing(ending)
         elif isinstance(ending, Failure):
-            self._start_closing(Close(ending.code, ending.reason))
+            self._start_closing(Close(ending.code, self._told(ending).reason))
+
+    def _told(self, failure: Failure) -> Failure:
+        """Return ``failure`` with the names under which our user knows the limits (RFC 6455 10.4)."""
+        reason = failure.reason
+        for name, known in self._limit_names.items():
+            reason = reason.replace(name, known)
+        return dataclasses.replace(failure, reason=reason)
 
     def receive_eof(self) -> None:
         """Note that TCP is closed: nothing more can be received or sent."""
@@ -347,4 +360,7 @@ class Connection:
         order = self.peer_closed_first if received is not None and sent is not None else None
         if orderly:
             return ConnectionClosedOK(received, sent, order)
-        return ConnectionClosedError(received, sent, order, failure=self.decoder.failure)
+        failure = self.decoder.failure
+        return ConnectionClosedError(
+            received, sent, order, failure=None if failure is None else self._told(failure)
+        )

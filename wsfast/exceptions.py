@@ -67,6 +67,10 @@ _CODE_NAMES = {
     CloseCode.TLS_HANDSHAKE: "TLS handshake failed",
 }
 
+_LIMITS = (
+    "10.4"  # of RFC 6455: an endpoint may have limits, so that a peer breaks no rule when it exceeds one
+)
+
 # Characters of a whole text; each part that a peer sent has a limit of its own.
 _TEXT_SIZE = 1000
 
@@ -170,8 +174,11 @@ class ConnectionClosedError(ConnectionClosed):
 
     def _text(self) -> str:
         text = super()._text()
-        if self.failure is not None:
-            text += f"; the peer broke {self.failure.reference}: {self.failure.reason}"
+        failure = self.failure
+        if failure is not None and failure.section == _LIMITS:
+            text += f"; a limit of ours: {shown(failure.reason)}"
+        elif failure is not None:
+            text += f"; the peer broke {failure.reference}: {shown(failure.reason)}"
         return text
 
 

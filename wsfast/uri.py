@@ -65,6 +65,13 @@ class WebSocketURI:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        """Return the URI without user name and password."""
+        scheme = "wss" if self.secure else "ws"
+        host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
+        port = "" if self.port == _DEFAULT_PORTS[self.secure] else f":{self.port}"
+        return f"{scheme}://{host}{port}{self.resource_name}"
+
     @property
     def resource_name(self) -> str:
         """The path, "/" if it is empty, and the query: what a request asks for (RFC 6455 3)."""

@@ -1,21 +1,19 @@
 """``connect``: open a client connection (RFC 6455 4.1), once or again and again.
 
-Everything of the opening handshake that can be checked is checked in ``wsfast.handshake``; here are TCP, TLS, the
-time limit, redirects, and the delays between attempts.
+``wsfast.handshake`` checks the opening handshake and follows redirects. Here are TCP, TLS, the time limit, and the
+delays between attempts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import random
-import socket
 import ssl as ssl_module
-import urllib.parse
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..codec import Role
 from ..connection import Connection as Protocol
@@ -26,58 +24,75 @@ from ..exceptions import (
     InvalidHandshake,
     InvalidMessage,
     InvalidStatus,
-    InvalidURI,
     SecurityError,
 )
-from ..handshake import USER_AGENT, ClientHandshake
+from ..handshake import USER_AGENT, ClientHandshake, redirects
 from ..http import Headers, HeadersLike
 from ..printable import shown, shown_uri
 from ..session import queue_limits
 from ..uri import WebSocketURI, parse_uri
+from .arguments import other_options, size_limits
 from .connection import Connection, Logger
+from .hints import with_hint
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
 
-MAX_REDIRECTS = 10
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Headers that are meant for one origin and must not be shown to another.
-_CREDENTIALS = frozenset({"authorization", "cookie"})
+# Seconds for which we wait for the rest of a body that tells why a server refuses; its status is known.
+_BODY_TIMEOUT = 2.0
+
+# Seconds that asyncio gives a TLS handshake, unless told otherwise.
+_TLS_TIMEOUT = 60.0
+
+_LIMIT_NAMES = {"max_message_size": "max_size", "max_frame_size": "max_size"}
 
 
 class ClientConnection(Connection):
     """A client's connection; see ``Connection`` for what it does."""
 
+    _body_timer: asyncio.TimerHandle | None = None  # while a refusal's body is received
+
+    @property
+    def _handshake(self) -> ClientHandshake:
+        return cast("ClientHandshake", self.protocol.handshake)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        handshake = self.protocol.handshake
-        assert isinstance(handshake, ClientHandshake)
-        self.request = handshake.request
-        self.transport.write(handshake.data_to_send())
+        self.request = self._handshake.request
+        self.transport.write(self._handshake.data_to_send())
 
     def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
-        handshake = self.protocol.handshake
-        assert isinstance(handshake, ClientHandshake)
+        handshake = self._handshake
         if handshake.done and not self._handshake_done.done():
             self._handshake_done.set_result(None)
-            if handshake.error is None:
+            if not handshake.failed:
                 self._opened(self.protocol.open())
+        elif handshake.response is not None and self._body_timer is None:
+            self._body_timer = self._loop.call_later(_BODY_TIMEOUT, self._end_body)
+
+    def _end_body(self) -> None:
+        """Take a refusal for complete, though its body is not."""
+        self._handshake.receive_eof()
+        if not self._handshake_done.done():
+            self._handshake_done.set_result(None)
 
     async def handshake(self) -> None:
         """Wait for the opening handshake to end; raise what is wrong with it."""
-        await self._handshake_done
-        handshake = self.protocol.handshake
-        assert isinstance(handshake, ClientHandshake)
-        self.response = handshake.response
-        if handshake.error is not None:
+        try:
+            await self._handshake_done
+        finally:
+            if self._body_timer is not None:
+                self._body_timer.cancel()
+        self.response = self._handshake.response
+        if self._handshake.failed:
             self.transport.abort()
-            raise self._handshake_error(handshake)
+            raise self._handshake_error()
 
-    def _handshake_error(self, handshake: ClientHandshake) -> InvalidHandshake:
-        error = handshake.error
+    def _handshake_error(self) -> InvalidHandshake:
+        error = self._handshake.error
         assert error is not None
         if self._cause is not None:
             error.__cause__ = self._cause
@@ -85,9 +100,7 @@ class ClientConnection(Connection):
 
     def eof_received(self) -> bool:
         if self.protocol.ready_state is ReadyState.CONNECTING:
-            handshake = self.protocol.handshake
-            assert handshake is not None
-            handshake.receive_eof()
+            self._handshake.receive_eof()
         return super().eof_received()
 
 
@@ -172,6 +185,7 @@ class connect:
             "max_message_size": max_message_size,
             "max_frame_size": max_frame_size,
             "text": text,
+            "limit_names": _LIMIT_NAMES,
         }
         Protocol(Role.CLIENT, **self._protocol_options)
         self.uri = uri
@@ -192,7 +206,7 @@ class connect:
             "write_limit": write_limit,
             "logger": self._logger,
         }
-        self._tcp_options = kwargs
+        self._tcp_options = other_options("connect", kwargs)
         self._connection: ClientConnection | None = None
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
@@ -243,59 +257,59 @@ class connect:
                 await connection.close()
 
     async def _connect(self) -> ClientConnection:
+        attempt = _Attempt(parse_uri(self.uri), self._headers)
         try:
             async with asyncio.timeout(self._open_timeout):
-                return await self._follow_redirects()
+                return await self._follow_redirects(attempt)
         except TimeoutError as exception:
             if isinstance(exception, HandshakeTimeout | OSError) and exception.args:
                 raise  # the network's own
-            raise HandshakeTimeout(
-                f"{shown_uri(self.uri)} did not finish the opening handshake within {self._open_timeout} s; "
-                "is it a WebSocket server? open_timeout sets the limit"
-            ) from exception
+            raise self._timed_out(attempt) from exception
 
-    async def _follow_redirects(self) -> ClientConnection:
-        uri, headers = self.uri, self._headers
-        for _ in range(MAX_REDIRECTS):
+    def _timed_out(self, attempt: _Attempt) -> InvalidHandshake:
+        handshake = attempt.handshake
+        if handshake is not None and handshake.response is not None:
+            handshake.receive_eof()  # The server has refused, though its body does not end.
+            if handshake.error is not None:
+                return handshake.error
+        return HandshakeTimeout(
+            f"{self._shown(attempt)} did not finish the opening handshake within {self._open_timeout} s; "
+            "is it a WebSocket server? open_timeout sets the limit"
+        )
+
+    async def _follow_redirects(self, attempt: _Attempt) -> ClientConnection:
+        for _ in range(redirects.MAX_REDIRECTS):
             try:
-                return await self._connect_once(parse_uri(uri), headers)
+                return await self._connect_once(attempt)
             except InvalidStatus as exception:
-                locations = exception.response.headers.get_all("Location")
-                if exception.response.status_code not in _REDIRECTS or len(locations) != 1:
+                location = redirects.location(exception.response)
+                if location is None:
                     raise
-                uri, headers = self._redirect(uri, locations[0], headers)
-        raise SecurityError(f"{shown_uri(self.uri)} redirects more than {MAX_REDIRECTS} times")
+                self._redirect(attempt, location)
+        raise SecurityError(f"{shown_uri(self.uri)} redirects more than {redirects.MAX_REDIRECTS} times")
 
-    def _redirect(self, uri: str, location: str, headers: Headers) -> tuple[str, Headers]:
-        try:
-            target = urllib.parse.urljoin(uri, location)
-        except ValueError as error:
-            raise InvalidURI(location, f"a redirect leads there, and {error}") from error
-        # Servers answer in the terms of HTTP: the schemes are those of the same ports (RFC 6455 3).
-        if target.startswith(("http:", "https:")):
-            target = "ws" + target.removeprefix("http")
-        old, new = parse_uri(uri), parse_uri(target)
-        if old.secure and not new.secure:
-            raise SecurityError(
-                f"refused to follow a redirect from {shown_uri(uri)} to {shown_uri(target)}: it is not encrypted"
+    def _redirect(self, attempt: _Attempt, location: str) -> None:
+        target = redirects.follow(attempt.uri, location)
+        given = {name for name in ("sock", "host", "port", "path") if self._tcp_options.get(name) is not None}
+        is_same = redirects.same_origin(attempt.uri, target)
+        if "sock" in given or (given and not is_same):
+            raise redirects.RedirectError(
+                f"refused to follow a redirect to {shown_uri(str(target))}: {', '.join(sorted(given))} "
+                "said where to connect"
             )
-        if (old.secure, old.host, old.port) != (new.secure, new.host, new.port):
-            if self._tcp_options.keys() & {"sock", "host", "port", "path"}:
-                raise SecurityError(
-                    f"refused to follow a redirect to {shown_uri(target)}: where to connect was given"
-                )
-            headers = Headers(
-                (name, value) for name, value in headers.raw_items() if name.lower() not in _CREDENTIALS
-            )
-        return target, headers
+        attempt.uri, attempt.is_redirected = target, True
+        if not is_same:
+            attempt.is_elsewhere = True
+            attempt.headers = redirects.for_origin(attempt.headers)
 
-    async def _connect_once(self, uri: WebSocketURI, headers: Headers) -> ClientConnection:
+    async def _connect_once(self, attempt: _Attempt) -> ClientConnection:
+        attempt.handshake = None
         handshake = ClientHandshake(
-            uri,
+            attempt.uri,
             origin=self._origin,
             subprotocols=self._subprotocols,
             compression=self._compression,
-            additional_headers=headers,
+            additional_headers=attempt.headers,
             user_agent_header=self._user_agent_header,
         )
 
@@ -303,7 +317,8 @@ class connect:
             protocol = Protocol(Role.CLIENT, handshake=handshake, **self._protocol_options)
             return self._connection_class(protocol, **self._connection_options)
 
-        connection = await self._open_tcp(factory, uri)
+        connection = await self._open_tcp(factory, attempt)
+        attempt.handshake = handshake
         try:
             await connection.handshake()
         except BaseException:
@@ -311,44 +326,54 @@ class connect:
             raise
         return connection
 
-    async def _open_tcp(self, factory: Callable[[], ClientConnection], uri: WebSocketURI) -> ClientConnection:
+    async def _open_tcp(self, factory: Callable[[], ClientConnection], attempt: _Attempt) -> ClientConnection:
         loop = asyncio.get_running_loop()
-        options = dict(self._tcp_options)
+        uri, options = attempt.uri, dict(self._tcp_options)
         if uri.secure:
             if options.get("ssl") is False or ("ssl" in options and options["ssl"] is None):
                 raise ValueError("ssl=None is for ws:// URIs; wss:// is encrypted")
             options.setdefault("ssl", True)
-            options.setdefault("server_hostname", uri.host)
+            if attempt.is_elsewhere:
+                options.pop("server_hostname", None)  # the user's is for the first origin
+            options.setdefault("server_hostname", uri.tls_name)
+            # Ours is the limit; asyncio's would be a shorter one.
+            if self._open_timeout is not None and self._open_timeout > _TLS_TIMEOUT:
+                options.setdefault("ssl_handshake_timeout", self._open_timeout)
         elif options.get("ssl") is not None:
             raise ValueError("ssl is for wss:// URIs; ws:// is not encrypted")
         try:
             if "path" in options:
                 _, connection = await loop.create_unix_connection(factory, **options)
                 return connection
-            if options.get("sock") is None:
-                options.setdefault("host", uri.host)
-                options.setdefault("port", uri.port)
+            sock = options.get("sock")
+            if sock is None:
+                options["host"] = options.get("host") or uri.host
+                options["port"] = options.get("port") or uri.port
+            elif sock.fileno() < 0:
+                raise ValueError("sock is closed; it serves one attempt to connect")
             _, connection = await loop.create_connection(factory, **options)
             return connection
         except OSError as exception:
-            hinted = self._with_hint(exception)
+            hinted = with_hint(exception, self._shown(attempt))
             if hinted is None:
                 raise
             raise hinted from exception
 
-    def _with_hint(self, exception: OSError) -> OSError | None:
-        """The same exception with a text that says what to do, for the two that most people meet."""
-        if isinstance(exception, socket.gaierror):
-            hint = "the host name has no address; is it spelled right?"
-            return socket.gaierror(exception.errno, f"cannot connect to {shown_uri(self.uri)}: {hint}")
-        # asyncio makes one OSError of several, when a name has several addresses.
-        refused, text = f"[Errno {errno.ECONNREFUSED}]", str(exception)
-        if isinstance(exception, ConnectionRefusedError) or 0 < text.count("[Errno ") == text.count(refused):
-            hint = "nothing listens there; is the server running, and is the port right?"
-            return ConnectionRefusedError(
-                errno.ECONNREFUSED, f"cannot connect to {shown_uri(self.uri)}: {hint}"
-            )
-        return None
+    def _shown(self, attempt: _Attempt) -> str:
+        return shown_uri(str(attempt.uri) if attempt.is_redirected else self.uri)
+
+
+@dataclass
+class _Attempt:
+    """Where an attempt to connect has come to, by redirects."""
+
+    uri: WebSocketURI
+    headers: Headers
+    handshake: ClientHandshake | None = None
+    """The one that was begun, as soon as there is a connection."""
+    is_redirected: bool = False
+    is_elsewhere: bool = False
+    """True when it has left the first origin."""
 
 
 def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any) -> connect:
@@ -356,8 +381,3 @@ def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any)
     if uri is None:
         uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
     return connect(uri, path=path, **kwargs)
-
-
-def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[int | None, int | None]:
-    """The limits of a message and of a frame, in bytes, that ``max_size`` stands for."""
-    return max_size if isinstance(max_size, tuple) else (max_size, None)

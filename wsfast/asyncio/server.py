@@ -26,7 +26,7 @@ from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
 from ..printable import shown
 from ..session import HANDSHAKE, queue_limits
-from .client import size_limits
+from .arguments import check_handler, other_options, size_limits
 from .connection import Connection, Logger
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ServerConnection(Connection):
         super().__init__(protocol, **options)
         self.server = server
         """The server that accepted the connection."""
+        self._accepted_at = self._loop.time()  # before TLS
 
     @property
     def _handshake(self) -> ServerHandshake:
@@ -98,6 +99,8 @@ class ServerConnection(Connection):
             except Exception:  # of the application's functions
                 self.logger.error("opening handshake failed", exc_info=True)
                 response = self._failed()
+            if self.protocol.ready_state is not ReadyState.CONNECTING or self.transport.is_closing():
+                return  # In the meantime the client left, or the application closed the connection.
         if response is None:
             # Nothing that could be answered.
             self.transport.abort()
@@ -128,17 +131,29 @@ class ServerConnection(Connection):
         response: Response | None = None
         if process_request is not None:
             answer = process_request(self, request)
-            response = await answer if inspect.isawaitable(answer) else answer
+            response = _checked("process_request", await answer if inspect.isawaitable(answer) else answer)
         if response is None:
             select = None if select_subprotocol is None else partial(select_subprotocol, self)
             response = self._handshake.accept(select)
         if process_response is not None:
             change = process_response(self, request, response)
-            response = (await change if inspect.isawaitable(change) else change) or response
+            response = (
+                _checked("process_response", await change if inspect.isawaitable(change) else change)
+                or response
+            )
         return response
 
     def _failed(self) -> Response:
         return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
+
+
+def _checked(name: str, answer: Response | None) -> Response | None:
+    """Return what the application's function ``name`` answered, or raise for anything else than it may."""
+    if answer is None or isinstance(answer, Response):
+        return answer
+    raise TypeError(
+        f"{name} returned a {type(answer).__name__}, not None or a Response; connection.respond() makes one"
+    )
 
 
 class Server:
@@ -198,8 +213,8 @@ class Server:
         if self._server is None:
             await self
         assert self._server is not None
-        await self._server.start_serving()
         try:
+            await self._server.start_serving()
             await self.wait_closed()
         except asyncio.CancelledError:
             self.close()
@@ -221,14 +236,17 @@ class Server:
         assert self._closed is not None
         self._server.close()
         closing: list[asyncio.Task[None]] = []
-        for connection, task in self._tasks.items():
-            if connection.ready_state is ReadyState.CONNECTING:
-                task.cancel()
-            elif close_connections:
-                closing.append(self.get_loop().create_task(connection.close(code, reason)))
-        # The handlers end when their connection does; theirs is the last word.
-        await asyncio.gather(*closing, *self._tasks.values(), return_exceptions=True)
-        self._closed.set_result(None)
+        try:
+            for connection, task in self._tasks.items():
+                if connection.ready_state is ReadyState.CONNECTING:
+                    task.cancel()
+                elif close_connections:
+                    closing.append(self.get_loop().create_task(connection.close(code, reason)))
+            # The handlers end when their connection does; theirs is the last word.
+            await asyncio.gather(*closing, *self._tasks.values(), return_exceptions=True)
+        finally:
+            # When all tasks are cancelled, at the end of a program, this one is too.
+            self._closed.set_result(None)
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed: every connection, and every handler."""
@@ -245,7 +263,9 @@ class Server:
 
     async def _run(self, connection: ServerConnection) -> None:
         try:
-            async with asyncio.timeout(self._open_timeout):
+            async with asyncio.timeout_at(
+                None if self._open_timeout is None else connection._accepted_at + self._open_timeout
+            ):
                 await connection.handshake(
                     self._process_request, self._process_response, self._select_subprotocol
                 )
@@ -265,7 +285,10 @@ class Server:
             return
         code = CloseCode.INTERNAL_ERROR
         try:
-            await self.handler(connection)
+            running: object = self.handler(connection)
+            if not inspect.isawaitable(running):
+                raise TypeError(f"the handler returned a {type(running).__name__}; it has to be async def")
+            await running
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exception:
             # The peer left, and the handler did not mind: nothing that an operator could mend.
@@ -345,17 +368,23 @@ def serve(
       ``select_subprotocol(connection, offers)`` returns one of the offers, or None.
     - ``process_request(connection, request)`` may return a ``Response`` (see ``connection.respond``) to answer with
       HTTP; ``process_response(connection, request, response)`` may return another one. Both may be coroutines.
-    - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake.
+    - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
     - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
     - Others go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
     """
     logger = logger or logging.getLogger("wsfast.server")
+    check_handler(handler)
+    options = other_options("serve", kwargs)
+    if open_timeout is not None and open_timeout > 0 and options.get("ssl") is not None:
+        # A TLS handshake comes before connection_made, so that it needs the loop's own limit.
+        options.setdefault("ssl_handshake_timeout", open_timeout)
     max_message_size, max_frame_size = size_limits(max_size)
     protocol_options: dict[str, Any] = {
         "max_message_size": max_message_size,
         "max_frame_size": max_frame_size,
         "text": text,
+        "limit_names": {"max_message_size": "max_size", "max_frame_size": "max_size"},
     }
     connection_class = create_connection or ServerConnection
     # What is wrong with these is heard now, and not from each connection.
@@ -390,9 +419,9 @@ def serve(
 
     async def create_server(factory: Callable[[], ServerConnection]) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        if "path" in kwargs:
-            return await loop.create_unix_server(factory, **kwargs)
-        return await loop.create_server(factory, host, port, **kwargs)
+        if "path" in options:
+            return await loop.create_unix_server(factory, **options)
+        return await loop.create_server(factory, host, port, **options)
 
     return Server(
         handler,

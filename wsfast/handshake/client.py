@@ -158,6 +158,11 @@ class ClientHandshake:
         return data
 
     @property
+    def failed(self) -> bool:
+        """True when there is an ``error``."""
+        return self._problem is not None
+
+    @property
     def error(self) -> InvalidHandshake | None:
         """None, or what went wrong: the exception to raise, a new one each time."""
         return None if self._problem is None else cast("InvalidHandshake", self._problem.exception())

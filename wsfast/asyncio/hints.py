@@ -1,0 +1,47 @@
+"""Exceptions of the network and of TLS, with words that say what to do.
+
+They keep their class and attributes, because programs look at those.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+from ..printable import shown
+
+__all__ = ["with_hint"]
+
+
+def with_hint(exception: OSError, where: str) -> OSError | None:
+    """Return an equal exception that says what to do about connecting to ``where``, a URI; None if we do not know."""
+    if isinstance(exception, socket.gaierror):
+        hint = "the host name has no address; is it spelled right?"
+        return socket.gaierror(exception.errno, f"cannot connect to {where}: {hint}")
+    if isinstance(exception, ssl.SSLCertVerificationError):
+        return _tls_error(
+            exception,
+            f"cannot connect to {where}: its certificate is not trusted "
+            f"(certificate verify failed: {shown(exception.verify_message)}); "
+            "if you trust it, give ssl= a context that does",
+        )
+    if isinstance(exception, ssl.SSLError) and exception.reason:
+        reason = shown(exception.reason)
+        # An alert is sent by a server that speaks TLS.
+        hint = "the server refused" if "ALERT" in reason else "is it a ws:// server?"
+        return _tls_error(exception, f"no TLS connection to {where} ({reason}); {hint}")
+    # asyncio makes one OSError of several, when a name has several addresses.
+    refused, text = f"[Errno {errno.ECONNREFUSED}]", str(exception)
+    if isinstance(exception, ConnectionRefusedError) or 0 < text.count("[Errno ") == text.count(refused):
+        hint = "nothing listens there; is the server running, and is the port right?"
+        return ConnectionRefusedError(errno.ECONNREFUSED, f"cannot connect to {where}: {hint}")
+    return None
+
+
+def _tls_error(exception: ssl.SSLError, text: str) -> ssl.SSLError:
+    hinted = type(exception)(exception.errno, text)
+    for name in ("library", "reason", "verify_code", "verify_message"):
+        if hasattr(exception, name):
+            setattr(hinted, name, getattr(exception, name))
+    return hinted
