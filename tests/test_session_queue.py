@@ -6,12 +6,13 @@ import sys
 from typing import Any
 
 import pytest
-from asyncio_helpers import text
+from asyncio_helpers import close, text
 from helpers import BINARY
 from session_helpers import Desk, both_roles
 
 from wsfast.session import queue_limits
 from wsfast.session.receiving import MAX_QUEUE_SIZE
+from wsfast.session.writing import MAX_UNSENT_SIZE
 
 
 @pytest.mark.parametrize(
@@ -164,3 +165,24 @@ def test_what_is_owed_comes_after_the_batch() -> None:
     desk._add_to_batch(desk.protocol.encoder.message("first"))
     desk.send_nowait(desk.protocol.encoder.message("then"))
     assert desk.take() == [text("first"), text("then")]
+
+
+# What a peer leaves untaken
+
+
+@both_roles
+def test_a_broadcast_does_not_fill_memory_for_a_peer_that_reads_too_slowly(role: Any) -> None:
+    """10.4: a bound where nobody waits; 7.4.1: 1008, a policy."""
+    desk = Desk(role)
+    frame = desk.protocol.encoder.message(b"x")
+    desk.unsent = MAX_UNSENT_SIZE + 1
+    assert desk.send_nowait(frame), "the transport may still take it at once"
+    desk.writing_blocked()
+    desk.unsent = MAX_UNSENT_SIZE
+    assert desk.send_nowait(frame)
+    assert len(desk.take()) == 2
+    desk.unsent = MAX_UNSENT_SIZE + 1
+    assert not desk.send_nowait(frame)
+    assert desk.take() == [close(1008, "reads too slowly")]
+    desk.end()
+    assert desk.send_nowait(frame), "no connection, no fault"

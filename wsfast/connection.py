@@ -160,7 +160,7 @@ class Connection:
         self.ready_state = ReadyState.OPEN
         if self.handshake.compression is not None:
             self._compress(self.handshake.compression)
-        return self.handshake.trailing_data
+        return self.handshake.take_trailing_data()
 
     def receive_control(
         self, events: list[Event | Failure], tell: Callable[[Event | Failure], None] | None = None

@@ -31,7 +31,8 @@ def broadcast(
     (``Deflate(server_no_context_takeover=True)``), and once for each of the others. A connection that is not open is
     skipped. One that is inside a message of fragments cannot take another: it is skipped, with a warning, or with
     ``raise_exceptions`` an ``ExceptionGroup`` at the end. There is no back-pressure: what a slow peer does not read
-    stays in memory until its keepalive ends it.
+    stays in memory. A connection with more than 16 MiB of it is failed with 1008 instead of sent to, and the keepalive
+    ends a peer that reads nothing.
     """
     if not isinstance(message, str | bytes) and not is_buffer(message):
         raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")

@@ -26,6 +26,7 @@ from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
 from ..printable import shown
 from ..session import HANDSHAKE, queue_limits
+from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, other_options, size_limits
 from .connection import Connection, Logger
 
@@ -162,7 +163,7 @@ class Server:
     def __init__(
         self,
         handler: Handler,
-        create_server: Callable[[Callable[[], ServerConnection]], Awaitable[asyncio.Server]],
+        create_server: Callable[[Callable[[], ServerConnection]], Awaitable[Listening]],
         new_connection: Callable[[Server], ServerConnection],
         *,
         process_request: ProcessRequest | None,
@@ -179,7 +180,7 @@ class Server:
         self._process_response = process_response
         self._select_subprotocol = select_subprotocol
         self._open_timeout = open_timeout
-        self._server: asyncio.Server | None = None
+        self._server: Listening | None = None
         self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
         self._closing: asyncio.Task[None] | None = None
         self._closed: asyncio.Future[None] | None = None
@@ -417,11 +418,26 @@ def serve(
             logger=logger,
         )
 
-    async def create_server(factory: Callable[[], ServerConnection]) -> asyncio.Server:
+    async def create_server(factory: Callable[[], ServerConnection]) -> Listening:
         loop = asyncio.get_running_loop()
-        if "path" in options:
-            return await loop.create_unix_server(factory, **options)
-        return await loop.create_server(factory, host, port, **options)
+        create = (
+            loop.create_unix_server
+            if "path" in options
+            else partial(loop.create_server, host=host, port=port)
+        )
+        if not accepts_poorly(loop):
+            return await create(factory, **options)
+        server = await create(factory, **(options | {"start_serving": False}))
+        acceptor = Acceptor(
+            server,
+            factory,
+            backlog=options.get("backlog", 100),
+            logger=logger,
+            options={name: options[name] for name in options if name.startswith("ssl")},
+        )
+        if options.get("start_serving", True):
+            await acceptor.start_serving()
+        return acceptor
 
     return Server(
         handler,

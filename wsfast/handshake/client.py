@@ -172,6 +172,12 @@ class ClientHandshake:
         """What came behind the response that opened the connection: the first frames."""
         return bytes(self._trailing)
 
+    def take_trailing_data(self) -> bytes:
+        """Return ``trailing_data`` and forget it: a connection lives longer than its handshake."""
+        data = bytes(self._trailing)
+        self._trailing = bytearray()
+        return data
+
     def data_to_send(self) -> bytes:
         """Return the bytes that are to be sent, once."""
         data, self._to_send = self._to_send, b""

@@ -147,6 +147,12 @@ class ServerHandshake:
         """What came behind the request, of a client that did not wait for the response."""
         return bytes(self._trailing)
 
+    def take_trailing_data(self) -> bytes:
+        """Return ``trailing_data`` and forget it: a connection lives longer than its handshake."""
+        data = bytes(self._trailing)
+        self._trailing = bytearray()
+        return data
+
     def receive_data(self, chunk: Buffer) -> None:
         """Take received bytes, in chunks of any size."""
         data = bytes(memoryview(chunk))

@@ -125,7 +125,3 @@ class Keepalive(Receiving):
         self._n_looks += 1
         self._read_a_chunk()
         return True
-
-    def fail(self, code: int, reason: str = "") -> None:
-        """Fail the connection (RFC 6455 7.1.7)."""
-        raise NotImplementedError

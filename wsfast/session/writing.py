@@ -4,6 +4,7 @@
   next turn, or when 64 KiB are collected, whichever is first. That is 5 times as fast where messages are pipelined,
   and costs nothing elsewhere (benchmarks, echo with 64 in flight).
 - Whatever else is written comes after the frames that were collected.
+- Nobody waits in a broadcast. So what a peer leaves untaken has a bound, above which its connection is failed.
 - A send that has no reason to wait gives the others a turn now and then, and looks whether the peer is still there.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from .base import Base
 
@@ -20,6 +22,9 @@ _MAX_BATCH_SIZE = 65_536
 # Sends after which the sender lets others run, unless it has waited for something. A turn of the loop costs about as
 # much as one send.
 SENDS_PER_TURN = 64
+
+# Bytes that may wait for a peer that does not take them, where the sender does not wait for it either.
+MAX_UNSENT_SIZE = 16 * 2**20
 
 
 class Writing(Base):
@@ -66,7 +71,21 @@ class Writing(Base):
         if owed:
             self._write(owed)
 
-    def send_nowait(self, frame: bytes) -> None:
-        """Write the bytes of a frame that is encoded already, in its turn; for ``broadcast``."""
+    def send_nowait(self, frame: bytes) -> bool:
+        """Write the bytes of a frame that is encoded already, in its turn; for ``broadcast``.
+
+        Return False if the peer has left ``MAX_UNSENT_SIZE`` bytes untaken: then the connection is failed with 1008.
+        Does nothing if TCP is closed.
+        """
+        if self._is_cut():
+            return True
+        if self._blocked and self._unsent_size() > MAX_UNSENT_SIZE:
+            self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
+            return False
         self._flush()
         self._write(frame)
+        return True
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Fail the connection (RFC 6455 7.1.7)."""
+        raise NotImplementedError

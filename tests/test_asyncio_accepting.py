@@ -1,0 +1,109 @@
+"""Accepting on asyncio's own loop: a pause when there are no descriptors, one line of log, and all served afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+from typing import Any
+
+import pytest
+from asyncio_helpers import in_loop, raw_client, without_io
+
+from wsfast.asyncio import ServerConnection, serve
+from wsfast.asyncio.accepting import Acceptor
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="other loops accept for themselves")
+
+
+class Listening:
+    """A socket that always has a connection, and never room for it."""
+
+    def __init__(self, error: int) -> None:
+        self.readable, self.other = socket.socketpair()
+        self.other.send(b"x")
+        self.error = error
+        self.n_accepts = 0
+
+    def fileno(self) -> int:
+        return self.readable.fileno()
+
+    def accept(self) -> Any:
+        self.n_accepts += 1
+        raise OSError(self.error, os.strerror(self.error))
+
+    def close(self) -> None:
+        self.readable.close()
+        self.other.close()
+
+
+class NoServer:
+    sockets = ()
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+@without_io
+async def test_without_descriptors_it_tries_once_a_second_and_warns_once_a_minute(
+    error: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    listening: Any = Listening(error)
+    acceptor = Acceptor(
+        NoServer(),  # type: ignore[arg-type]
+        asyncio.Protocol,
+        backlog=1,
+        logger=logging.getLogger("wsfast.server"),
+        options={},
+    )
+    acceptor._listening = [listening]
+    acceptor._go_on()
+    await asyncio.sleep(59.5)
+    assert listening.n_accepts == 60
+    assert len(caplog.records) == 1
+    assert "ulimit -n" in caplog.text
+    await asyncio.sleep(60)
+    assert listening.n_accepts == 120
+    assert len(caplog.records) == 2
+    acceptor.close()
+    await asyncio.sleep(10)
+    assert listening.n_accepts == 120
+
+
+async def hold(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+@in_loop
+async def test_many_at_once_are_all_served() -> None:
+    async with serve(hold, "127.0.0.1", 0, backlog=200) as server, asyncio.TaskGroup() as group:
+
+        async def visit() -> None:
+            async with raw_client(server) as peer:
+                await peer.close_handshake()
+
+        for _ in range(150):
+            group.create_task(visit())
+
+
+@in_loop
+async def test_a_server_that_is_closed_accepts_nothing() -> None:
+    async with serve(hold, "127.0.0.1", 0, start_serving=False) as server:
+        assert not server.is_serving()
+        await server.start_serving()
+        await server.start_serving()
+        assert server.is_serving()
+        [listening] = server.sockets
+        address = listening.getsockname()
+        async with raw_client(server) as peer:
+            await peer.close_handshake()
+    assert not server.is_serving()
+    assert server.sockets == ()
+    with pytest.raises(OSError):
+        await asyncio.open_connection(*address)
