@@ -142,3 +142,13 @@ def test_submodule_without_its_host(name: str, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(f"wsfast.{name}")
     assert dict(inspect.getmembers(wsfast))["codec"] is wsfast.codec
+
+
+def test_every_source_of_the_native_codec_is_described() -> None:
+    """src/README.md has a row for each, and for no other."""
+    folder = ROOT / "src"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    rows = "".join(line.partition(" | ")[0] for line in text.splitlines() if line.startswith("| `"))
+    suffixes = {".c", ".h", ".pyx", ".pxi", ".pxd"}
+    sources = {path.name for path in folder.rglob("*") if path.suffix in suffixes} - {"native.c"}
+    assert set(re.findall(r"`([\w.]+)`", rows)) == sources
