@@ -32,6 +32,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import wsfast
 from wsfast.cli import bench, consoles, main
+from wsfast.cli.connect import _connect_problem
+from wsfast.exceptions import HandshakeTimeout
+from wsfast.uri import parse_uri
 
 TIMEOUT = 30.0
 """Seconds after which a process that hangs is killed, and its test fails."""
@@ -455,6 +458,29 @@ def test_connect_tells_of_a_bad_redirect_in_one_printable_line(location: bytes) 
         thread.join(TIMEOUT)
     assert err.removesuffix("\n").isprintable()
     assert len(err) < 1000
+
+
+def test_connect_shows_a_close_reason_as_printable_text() -> None:
+    """RFC 6455 7.1.6: any UTF-8, so it may hold control characters and those that turn or hide text."""
+    reason = "\x1b[31m\x9b\u202e\u200f\ufeff\n!"
+
+    def close(ws: websockets.sync.server.ServerConnection) -> None:
+        ws.close(4000, reason)
+
+    with peer(close) as url:
+        _, err = run("connect", url, code=1)
+    assert (
+        err.splitlines()[-1] == "wsfast: closed by the server: 4000 \\x1b[31m\\x9b\\u202e\\u200f\\ufeff\\x0a!"
+    )
+
+
+def test_errors_speak_of_the_options_of_the_command() -> None:
+    """And not of the arguments of a function."""
+    _, err = run("connect", "ws://127.0.0.1/", "--header", "Sec-WebSocket-Key: x", code=2)
+    assert err.endswith("leave sec-websocket-key out of --header: the handshake writes it\n")
+    error = HandshakeTimeout("... open_timeout sets the limit")
+    text = _connect_problem(error, parse_uri("ws://h/"))
+    assert text == "no answer from ws://h/ within 10 seconds; is it a WebSocket server?"
 
 
 def test_connect_reports_pings() -> None:

@@ -21,7 +21,7 @@ from wsfast.patch.hosts import HOSTS
 
 ROOT = Path(__file__).parent.parent
 
-PRIVATE = {"__main__", "cli"}
+PRIVATE = {"__main__", "cli", "mistakes", "printable"}
 """Submodules that are no part of the interface."""
 
 NEED_A_HOST = {"uvicorn": "uvicorn", "wsproto": "wsproto"}
@@ -142,3 +142,13 @@ def test_submodule_without_its_host(name: str, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(f"wsfast.{name}")
     assert dict(inspect.getmembers(wsfast))["codec"] is wsfast.codec
+
+
+def test_every_source_of_the_native_codec_is_described() -> None:
+    """src/README.md has a row for each, and for no other."""
+    folder = ROOT / "src"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    rows = "".join(line.partition(" | ")[0] for line in text.splitlines() if line.startswith("| `"))
+    suffixes = {".c", ".h", ".pyx", ".pxi", ".pxd"}
+    sources = {path.name for path in folder.rglob("*") if path.suffix in suffixes} - {"native.c"}
+    assert set(re.findall(r"`([\w.]+)`", rows)) == sources

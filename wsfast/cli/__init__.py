@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from .._version import __version__
-from .outcome import FAILURE, INTERRUPTED, OK, USAGE, CommandError
+from ..printable import shown
+from .outcome import ERROR_SIZE, FAILURE, INTERRUPTED, OK, USAGE, CommandError
 
 __all__ = ["FAILURE", "OK", "USAGE", "CommandError", "main"]
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # Here, so that its errors are told below, and not at exit.
         return exit_code
     except CommandError as error:
-        print(f"wsfast {parsed.command}: error: {error}", file=sys.stderr)
+        print(f"wsfast {parsed.command}: error: {shown(str(error), ERROR_SIZE)}", file=sys.stderr)
         return error.exit_code
     except ImportError as error:
         # h11 is missing, or the compiled extension does not load; ``info`` needs neither.

@@ -26,6 +26,7 @@ from ..connection import Connection
 from ..exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
+    HandshakeTimeout,
     InvalidHandshake,
     InvalidStatus,
     InvalidURI,
@@ -36,6 +37,7 @@ from .outcome import FAILURE, OK, USAGE, CommandError
 
 __all__ = ["run"]
 
+OPEN_TIMEOUT: Final = 10.0  # Seconds for all of connecting.
 CLOSE_TIMEOUT: Final = 3.0  # Seconds that the peer has for the closing handshake.
 QUIET_SECONDS: Final = 2.0  # How long to wait for the next missing reply, unless told.
 
@@ -95,6 +97,7 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
             additional_headers=arguments.header,
             compression="deflate" if arguments.compression else None,
             max_size=arguments.max_size,
+            open_timeout=OPEN_TIMEOUT,
             close_timeout=CLOSE_TIMEOUT,
             create_connection=_ReportingConnection,
             **options,
@@ -104,7 +107,7 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
     except InvalidURI as error:  # The user's was fine: a redirect leads there.
         raise CommandError(str(error)) from None
     except ValueError as error:  # A header or a subprotocol that cannot be written.
-        raise CommandError(str(error), USAGE) from None
+        raise CommandError(str(error).replace("additional_headers", "--header"), USAGE) from None
     assert isinstance(connection, _ReportingConnection)
     return connection
 
@@ -253,7 +256,9 @@ def _closing_note(closed: ConnectionClosed) -> str:
 def _connect_problem(error: Exception, uri: WebSocketURI) -> str:
     """Return the one line that says why there is no connection, and how to mend it."""
     where = _shown(uri)
-    if isinstance(error, InvalidHandshake):
+    if isinstance(error, HandshakeTimeout):
+        text = f"no answer from {where} within {OPEN_TIMEOUT:g} seconds; is it a WebSocket server?"
+    elif isinstance(error, InvalidHandshake):
         text = str(error)
         if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
             text += "; try --origin or --header"

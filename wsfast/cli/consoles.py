@@ -1,6 +1,7 @@
 """Where ``wsfast connect`` reads lines and shows messages: a terminal, or pipes.
 
-One rule: no text of a stranger reaches a terminal unescaped. This file knows nothing of connections.
+One rule: no text of a stranger reaches a terminal unescaped. Messages are shown whole; all other lines are bounded too.
+This file knows nothing of connections.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
+
+from ..printable import shown
+from .outcome import ERROR_SIZE
 
 try:
     import readline
@@ -89,7 +93,7 @@ class Pipe:
         sys.stdout.buffer.flush()
 
     def status(self, text: str) -> None:
-        print(f"wsfast: {text.translate(_ESCAPES)}", file=sys.stderr)
+        print(f"wsfast: {shown(text, ERROR_SIZE)}", file=sys.stderr)
 
     def ended(self, text: str) -> None:
         self.status(text)
@@ -116,7 +120,7 @@ class Terminal:
             return None
 
     def opened(self, text: str) -> None:
-        self._write(f"{text.translate(_ESCAPES)}; Enter sends a line, Ctrl-D closes\n")
+        self._write(f"{shown(text, ERROR_SIZE)}; Enter sends a line, Ctrl-D closes\n")
 
     def message(self, message: Message) -> None:
         if isinstance(message, str):
@@ -132,10 +136,10 @@ class Terminal:
             prefix = "  "
 
     def status(self, text: str) -> None:
-        self._show(f"* {text.translate(_ESCAPES)}")
+        self._show(f"* {shown(text, ERROR_SIZE)}")
 
     def ended(self, text: str) -> None:
-        text = text.translate(_ESCAPES)
+        text = shown(text, ERROR_SIZE)
         self._write(f"\n{text}\n" if self._plain else f"\r\x1b[J{text}\n")
 
     def close(self) -> None:

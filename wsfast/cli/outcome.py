@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FAILURE", "INTERRUPTED", "OK", "USAGE", "CommandError"]
+__all__ = ["ERROR_SIZE", "FAILURE", "INTERRUPTED", "OK", "USAGE", "CommandError"]
 
 OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # Shells report this code for a command that Ctrl-C ended.
+
+ERROR_SIZE: Final = 1_000
+"""Characters of an error, or of a line about the connection, that are printed; a peer may have written part of it."""
 
 
 class CommandError(Exception):

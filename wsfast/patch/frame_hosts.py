@@ -19,7 +19,7 @@ def wsproto() -> Sites:
     """wsproto, and what stands on it (hypercorn, httpx-ws, trio-websocket, simple-websocket): all of the framing."""
     connection = import_module("wsproto.connection")
     ours = import_module(f"{_OURS}.wsproto")
-    # The methods too: for 125 bytes, wsproto's own take nearly as long as all the rest (hosts_wsproto).
+    # The methods too: for 125 bytes, wsproto's own take nearly as long as the rest (hosts/wsproto.py).
     methods = ("events", "receive_data", "send")
     return Sites(
         [

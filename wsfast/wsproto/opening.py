@@ -1,4 +1,4 @@
-"""wsproto's opening handshake, that ends in our ``Connection``."""
+"""wsproto's opening handshake, which ends in our ``Connection``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class H11Handshake(wsproto.handshake.H11Handshake):
         made = self._connection
         if made is None or isinstance(made, Connection):
             return made
-        # The base class makes one of wsproto's, at the end of the handshake; ours takes its place before anybody has
-        # it. A client's starts with the bytes that came behind the handshake; a server's with none.
+        # The base class makes one of wsproto's, at the end of the handshake. Ours takes its place before anybody has
+        # it. A client's starts with the bytes that came after the handshake; a server's with none.
         connection_type = ConnectionType.CLIENT if self.client else ConnectionType.SERVER
         trailing_data = self._h11_connection.trailing_data[0] if self.client else b""
         ours = Connection(connection_type, made._proto.extensions, trailing_data)
