@@ -17,6 +17,7 @@ with atheris.instrument_imports(include=["wsfast"]):
     import wsfast.native
     from wsfast.deflate import Deflate, Inflater, accept
     from wsfast.events import Role
+    from wsfast.faults import INFLATE_FAILED
 
 from frames import FrameMaker
 from source import Source, random_cut
@@ -91,6 +92,17 @@ def joined(history: History) -> tuple[list[type], list[Any], Any]:
     return types, [event for one in history for event in one[1]], history[-1][2] if history else None
 
 
+def agree(one: Any, other: Any) -> bool:
+    """Whether two ends are the same. If both failed, and one could not inflate, the failures may differ.
+
+    zlib keeps back what it inflated in the same call before a broken block, so that a fault in it is not seen.
+    """
+    if one == other:
+        return True
+    failures = one[2], other[2]
+    return one[:2] == other[:2] and None not in failures and INFLATE_FAILED in failures
+
+
 def target(data: bytes) -> None:
     source = Source(data)
     flags = source.byte()
@@ -112,7 +124,7 @@ def target(data: bytes) -> None:
         ends.append(joined(placed[0]))
     if name == "MessageDecoder" or not arguments["partial"]:
         ends += [joined(histories(decoder, [wire])) for decoder in decoders()]
-        assert all(end == ends[0] for end in ends), "chunking makes a difference"
+        assert all(agree(end, ends[0]) for end in ends), "chunking makes a difference"
 
 
 if __name__ == "__main__":

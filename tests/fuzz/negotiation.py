@@ -155,7 +155,9 @@ def check_answer(values: list[str], config: Deflate) -> None:
             return False  # 7.1.2.2
         if "server_no_context_takeover" in offered and "server_no_context_takeover" not in answer:
             return False  # 7.1.1.1
-        return limit is None or (ours is not None and int(ours) <= int(limit))  # 7.1.2.1
+        return limit is None or (
+            ours is not None and limit.isdecimal() and int(ours) <= int(limit)
+        )  # 7.1.2.1
 
     assert any(fits(offered) for offered in offers), (values, agreement.response)
     check_messages(agreement, agreement)

@@ -67,10 +67,10 @@ prepare() {
         build_native
         runtime=$("$python" -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so
         # CPython leaves objects behind when it ends.
-        command=(env "LD_PRELOAD=$runtime" ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=32 "PYTHONPATH=$site"
+        command=(env "LD_PRELOAD=$runtime" ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=32 "PYTHONPATH=$site:$PWD/tests"
             WSFAST_PURE=0 PYTHONDONTWRITEBYTECODE=1 "$python" "tests/fuzz/$1.py")
     elif one_of "$1" "${pure[@]}"; then
-        command=(env "PYTHONPATH=$PWD" WSFAST_PURE=1 PYTHONDONTWRITEBYTECODE=1 "$python" "tests/fuzz/$1.py")
+        command=(env "PYTHONPATH=$PWD:$PWD/tests" WSFAST_PURE=1 PYTHONDONTWRITEBYTECODE=1 "$python" "tests/fuzz/$1.py")
     else
         echo "no target $1: there are ${in_c[*]} ${native[*]} ${pure[*]}"
         exit 2

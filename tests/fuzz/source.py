@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-
-sys.path.append(
-    str(Path(__file__).parent.parent)
-)  # helpers.py, whose frame builder has no code of the product
 
 
 class Source:
