@@ -2,7 +2,7 @@
 
 MODULE has a table ``PROGRAMS``. The process serves one of them and writes a line to standard output: its port, and
 the codec and the folder of the wsfast that it uses. It ends when its standard input closes, so also when its parent
-dies. A line of input makes it collect garbage, and answer with a line.
+dies. A line of input makes it call ``answer`` of its program, and print the result as a line.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Program:
     serve: Callable[[socket.socket], Awaitable[object]]
     needs: str | None = None
     codec: str | None = None
+    answer: Callable[[], object] = gc.collect
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,11 +46,10 @@ def codec_in_use() -> str:
     return "-" if codec is None else f"{codec.IMPLEMENTATION} {Path(codec.__file__).resolve().parent}"
 
 
-def read_input() -> None:
-    if not os.read(sys.stdin.fileno(), 100):
+def read_input(program: Program) -> None:
+    if not os.read(sys.stdin.fileno(), 1):
         os._exit(0)
-    gc.collect()
-    print("collected", flush=True)
+    print(program.answer(), flush=True)
 
 
 async def serve_until_stdin_closes(program: Program) -> None:
@@ -58,7 +58,7 @@ async def serve_until_stdin_closes(program: Program) -> None:
     listening.bind(("127.0.0.1", 0))
     listening.listen(1024)
     _server = await program.serve(listening)
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), read_input)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), read_input, program)
     print(listening.getsockname()[1], codec_in_use(), flush=True)
     await asyncio.get_running_loop().create_future()
 

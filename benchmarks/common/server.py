@@ -56,18 +56,24 @@ class Server:
 
     def wait_until_ready(self) -> None:
         """Wait until it serves, and make sure that it uses the codec which it is measured for."""
-        port, codec, *folder = self._read_line().strip().split(maxsplit=2)
+        port, codec, *folder = self.answer().strip().split(maxsplit=2)
         self.port, self.folder = int(port), "".join(folder)
         if self.program.codec not in (None, codec):
             raise ServerError(f"{self.name}: uses the codec {codec} of {self.folder}")
 
-    def collect_garbage(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"collect\n")
-        self.process.stdin.flush()
-        self._read_line()
+    def ask(self) -> str:
+        """Have the program answer: most collect garbage."""
+        self.tell()
+        return self.answer()
 
-    def _read_line(self) -> str:
+    def tell(self) -> None:
+        """The same, without waiting for the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"?")
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        """Wait for a line of its output."""
         assert self.process.stdout is not None
         poll = select.poll()  # select() takes no descriptor above 1023
         poll.register(self.process.stdout, select.POLLIN)
@@ -88,10 +94,21 @@ class Server:
             int(words[1]) * 1024 for words in fields if words[0] in ("Private_Clean:", "Private_Dirty:")
         )
 
+    def memory_in_use(self) -> int:
+        """The bytes that it has in memory, shared ones included."""
+        return self._status("VmRSS")
+
+    def forget_peak(self) -> None:
+        """Begin anew to look for the peak of its memory."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def peak_memory(self) -> int:
-        """The most bytes that it had in memory at once, until now."""
+        """The most bytes that it had in memory at once since then."""
+        return self._status("VmHWM")
+
+    def _status(self, field: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(field))
 
     def stop(self) -> None:
         self.process.kill()

@@ -51,10 +51,10 @@ class MemorySubject(Sampled):
                 client.exchange(TEXT)
 
     def sample(self) -> None:
-        self.server.collect_garbage()
+        self.server.ask()
         before = self.server.memory()
         self.open_some(self.n)
-        self.server.collect_garbage()
+        self.server.ask()
         self.samples.append((self.server.memory() - before) / self.n / 1024)
 
 
