@@ -29,9 +29,10 @@ and nothing of sockets, handshakes or what to do about a fault.
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
-from .. import faults
+from .. import faults, mistakes
 from ..events import Close, Event, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
 from ..faults import PeerFault
 from .layout import (
@@ -123,6 +124,7 @@ class _FrameParser(Generic[_Result]):
         self._is_masked = self._role is Role.SERVER  # 5.1: a client masks every frame, a server none.
         self._failure: Failure | None = None
         self._has_control = False
+        self._busy = False  # in a call, which can come back: from inflate(), a finalizer, a signal handler
         self._state = _START
         self._tail = b""  # received, and not enough for the state: at most 124 bytes
         # The frame in hand.
@@ -154,20 +156,35 @@ class _FrameParser(Generic[_Result]):
         """Decode the next ``chunk``, of any size, and return what it completed, in order."""
         received = to_bytes(chunk)
         results: list[_Result] = []
+        self._enter()
         self._has_control = False
-        if self._state != _IGNORING:
-            try:
-                self._tail = self._parse(self._tail + received, results)
-            except PeerFault as fault:
-                # 7.1.7: what comes after the fault is not looked at.
-                self._failure = fault.failure
-                self._has_control = True
-                self._state = _IGNORING
-            if self._state == _IGNORING:
-                self._tail = b""
-                self._payload = bytearray()
-                self._blocks = []
+        self._decode(received, results)
+        self._busy = False
         return results
+
+    def _enter(self) -> None:
+        """Begin a call. Its end sets ``_busy`` back; an exception leaves it set, as the rest of a chunk is lost."""
+        if self._busy:
+            raise RuntimeError(mistakes.DECODER_BUSY)
+        self._busy = True
+
+    def _decode(self, received: bytes, results: list[_Result]) -> None:
+        if self._state == _IGNORING:
+            return
+        try:
+            self._tail = self._parse(self._tail + received, results)
+        except PeerFault as fault:
+            # 7.1.7: what comes after the fault is not looked at.
+            self._failure = fault.failure
+            self._has_control = True
+            self._state = _IGNORING
+        if self._state == _IGNORING:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._tail = b""
+        self._payload = bytearray()
+        self._blocks = []
 
     def _whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
         """Take a shorter way through the chunk from ``pos`` on, if there is one; return where it ends."""
@@ -327,7 +344,8 @@ class MessageDecoder(_FrameParser[Event]):
         self._text = text
         self._inflate = inflate
         self._utf8 = Utf8Validator()
-        self._room: memoryview | None = None  # what get_buffer() returned, until it is used
+        self._room = bytearray()  # what get_buffer() gave a view of
+        self._view: memoryview | None = None  # that view, until the next call
         # The payload lengths of _whole_messages: those in 7 or 16 bits that no limit refuses.
         limits = [limit for limit in (max_message_size, max_frame_size) if limit is not None]
         self._whole_size = min([0xFFFF, *limits]) if max_fragments != 0 else -1
@@ -356,12 +374,25 @@ class MessageDecoder(_FrameParser[Event]):
 
     def feed(self, chunk: Buffer) -> list[Event]:
         """Decode the next ``chunk``, of any size, and return what it completed, in order."""
-        self._room = None
-        return super().feed(chunk)
+        received = to_bytes(chunk)
+        if self._view is not None and not self._busy:
+            self._close_view()
+        return super().feed(received)
+
+    def _close_view(self) -> None:
+        """Let nobody write any more to the view that get_buffer() returned."""
+        view, self._view = self._view, None
+        self._room = bytearray()
+        if view is not None:
+            with suppress(BufferError):  # somebody has a part of it, which is theirs
+                view.release()
 
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
         """Return a view to receive the next bytes into, or None when ``feed`` has to be used."""
         operator.index(sizehint)
+        self._enter()
+        self._busy = False
+        self._close_view()
         if (
             self._state != _PAYLOAD
             or self._opcode & CONTROL
@@ -369,16 +400,19 @@ class MessageDecoder(_FrameParser[Event]):
             or self._missing < _LARGE_SIZE
         ):
             return None
-        self._room = memoryview(bytearray(min(self._missing, max(_LARGE_SIZE, len(self._payload)))))
-        return self._room
+        self._room = bytearray(min(self._missing, max(_LARGE_SIZE, len(self._payload))))
+        self._view = memoryview(self._room)
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> list[Event]:
         """Decode what was received into the buffer that ``get_buffer`` returned last."""
         size = operator.index(nbytes)
-        if self._room is None:
-            raise RuntimeError("buffer_updated() without get_buffer() before it")
+        self._enter()
+        self._busy = False
+        if self._view is None:
+            raise RuntimeError(mistakes.NO_BUFFER)
         if not 0 <= size <= len(self._room):
-            raise ValueError(f"{size} bytes cannot have come into a buffer of {len(self._room)}")
+            raise ValueError(mistakes.more_than_the_buffer(size, len(self._room)))
         return self.feed(self._room[:size])
 
     def _control_frame(self, payload: bytes, close: Close | None, results: list[Event]) -> None:
@@ -414,6 +448,8 @@ class MessageDecoder(_FrameParser[Event]):
         assert self._inflate is not None
         limit = self._max_message_size
         for piece in self._inflate(part, is_last):
+            if type(piece) is not bytes:
+                raise TypeError(mistakes.not_bytes_inflated(piece))
             # 10.4: looked at piece by piece, as a thousandfold may come out of what was received.
             self._inflated_size += len(piece)
             if limit is not None and self._inflated_size > limit:
