@@ -16,6 +16,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.list cimport PyList_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check
@@ -152,6 +153,14 @@ cdef class Utf8Validator:
 # --- decoding ----------------------------------------------------------------------------------------------
 
 
+cdef uint64_t bound_of(object bound, str name) except? 0:
+    """A bound of one feed: a limit that lets something through."""
+    cdef uint64_t value = limit_of(bound, name)
+    if value == 0:
+        raise ValueError(mistakes.no_bound(name))
+    return value
+
+
 cdef uint64_t limit_of(object limit, str name) except? 0:
     """A limit as the rules hold it: None is no limit, and so is more than a length can say."""
     if limit is None:
@@ -273,6 +282,12 @@ cdef class _Room:
         self.n_views -= 1
 
 
+cdef enum:
+    BUSY = 1        # in a call, which can come back to Python: to inflate(), a finalizer, a signal handler
+    WAITING = 2     # bytes wait that came before the next chunk
+    VIEW = 4        # get_buffer() has given away a view
+
+
 # Bytes of a frame that have to be missing before it is received in place; and the room that is offered then,
 # unless more than that was received already.
 cdef Py_ssize_t LARGE_SIZE = 65_536
@@ -295,8 +310,14 @@ cdef class _Decoder:
 
     cdef readonly object role
     cdef readonly object failure
-    cdef bint busy                  # in a call, which can come back to Python: inflate(), a finalizer, a signal handler
+    cdef uint8_t hindrance          # BUSY, WAITING, VIEW: what feed() has to look at first
     cdef bint control_seen          # by the last feed(): a control frame, or a failure
+    cdef bint bounded               # one feed completes `max_events` or `max_size` bytes; then the rest of a chunk waits
+    cdef uint64_t max_events
+    cdef uint64_t max_size
+    cdef uint64_t fed_size          # bytes that this feed has completed, if that is bounded
+    cdef bytes waiting              # that rest, or None; it is used from `waiting_pos` on
+    cdef Py_ssize_t waiting_pos
     cdef bint finished              # a Close or a failure came: what follows is ignored (5.5.1, 7.1.7)
     cdef bint in_frame              # the header is read, the payload is not complete
     cdef uint8_t n_held             # bytes of an unfinished header, in `held`
@@ -327,18 +348,59 @@ cdef class _Decoder:
         finally:
             PyBuffer_Release(&source)
 
+    @cython.final
     cdef list decode(self, const uint8_t* data, Py_ssize_t size):
+        cdef list events
+        cdef Py_ssize_t n_used
+        if self.hindrance:
+            return self.decode_hindered(data, size)
+        events = []
+        self.hindrance = BUSY
+        n_used = self.walk(data, size, events)
+        self.hindrance = 0
+        if n_used < size and not self.finished:
+            self.waiting = PyBytes_FromStringAndSize(<const char*>data + n_used, size - n_used)
+            self.waiting_pos = 0
+            self.hindrance = WAITING
+        return events
+
+    cdef list decode_hindered(self, const uint8_t* data, Py_ssize_t size):
         cdef list events = []
-        cdef Py_ssize_t pos = 0, n_payload
+        cdef bytes waiting
         self.enter()
         if self.view is not None:
             self.take_back()
+        if self.waiting is None:
+            self.hindrance = 0
+            return self.decode(data, size)
+        if size:
+            self.waiting = self.waiting[self.waiting_pos:] + PyBytes_FromStringAndSize(<const char*>data, size)
+            self.waiting_pos = 0
+        waiting = self.waiting
+        data = <const uint8_t*>PyBytes_AS_STRING(waiting) + self.waiting_pos
+        size = PyBytes_GET_SIZE(waiting) - self.waiting_pos
+        n_used = self.walk(data, size, events)
+        if n_used < size and not self.finished:
+            self.waiting_pos += n_used
+            self.hindrance = WAITING
+        else:
+            self.waiting = None
+            self.hindrance = 0
+        return events
+
+    @cython.final
+    cdef Py_ssize_t walk(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
+        """Decode the bytes there, up to the bound of a feed. Returns how many were used."""
+        cdef Py_ssize_t pos = 0, n_payload
         self.control_seen = False
+        self.fed_size = 0
         while not self.finished:
             if not self.in_frame:
+                if self.bounded and self.is_full(events):
+                    break
                 if not self.n_held:
                     pos += self.take_small_messages(data + pos, size - pos, events)
-                if pos == size:
+                if pos == size or self.bounded and self.is_full(events):
                     break
                 pos += self.start_frame(data + pos, size - pos)
                 if not self.in_frame:
@@ -353,14 +415,19 @@ cdef class _Decoder:
             else:
                 self.take_payload(data + pos, n_payload, events)
             pos += n_payload
-        self.busy = False
-        return events
+        return pos
 
-    cdef inline int enter(self) except -1:
-        """Begin a call. Its end sets `busy` back; an exception leaves it set, as the rest of a chunk is lost then."""
-        if self.busy:
+    @cython.final
+    cdef bint is_full(self, list events) noexcept:
+        """True when one feed has completed as much as it may."""
+        return <uint64_t>PyList_GET_SIZE(events) >= self.max_events or self.fed_size >= self.max_size
+
+    @cython.final
+    cdef int enter(self) except -1:
+        """Begin a call. Its end takes BUSY back. An exception leaves it, as the rest of a chunk is lost then."""
+        if self.hindrance & BUSY:
             raise RuntimeError(mistakes.DECODER_BUSY)
-        self.busy = True
+        self.hindrance |= BUSY
         return 0
 
     cdef int take_back(self) except -1:
@@ -373,6 +440,7 @@ cdef class _Decoder:
     cdef int close_view(self, Py_ssize_t n_received) except -1:
         """Let nobody write to the view of get_buffer() any more; `n_received` bytes came into it."""
         view, self.view = self.view, None
+        self.hindrance &= ~VIEW
         self.room.closed = True
         wsfast_release_view(view)
         if self.room.n_views:
@@ -512,6 +580,7 @@ cdef class _Decoder:
         if self.n_missing == 0:
             self.in_frame = False
             payload = PyBytes_FromStringAndSize(<char*>self.control, self.control_size)
+            self.fed_size += self.control_size
             self.control_size = 0
             self.control_seen = True
             self.end_control(self.header.first & 0x0F, payload, events)
@@ -534,6 +603,8 @@ cdef class MessageDecoder(_Decoder):
     cdef readonly object max_message_size
     cdef readonly object max_frame_size
     cdef readonly object max_fragments
+    cdef readonly object max_feed_events
+    cdef readonly object max_feed_size
     cdef bint text_as_bytes
     cdef int small_size             # payload bytes of a frame that may go the shorter way
     cdef object inflate             # of compressed messages (RFC 7692); None: there are none
@@ -543,7 +614,8 @@ cdef class MessageDecoder(_Decoder):
     cdef uint8_t expects_ascii      # the last text was; a guess for the next one
 
     def __cinit__(
-        self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, text="str", inflate=None
+        self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, max_feed_events=None,
+        max_feed_size=None, text="str", inflate=None
     ):
         self.set_role(role)
         self.rules.max_message_size = limit_of(max_message_size, "max_message_size")
@@ -552,6 +624,11 @@ cdef class MessageDecoder(_Decoder):
         self.max_message_size = max_message_size
         self.max_frame_size = max_frame_size
         self.max_fragments = max_fragments
+        self.max_events = bound_of(max_feed_events, "max_feed_events")
+        self.max_size = bound_of(max_feed_size, "max_feed_size")
+        self.bounded = max_feed_events is not None or max_feed_size is not None
+        self.max_feed_events = max_feed_events
+        self.max_feed_size = max_feed_size
         if text not in ("str", "bytes"):
             raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
         self.text_as_bytes = text == "bytes"
@@ -576,13 +653,18 @@ cdef class MessageDecoder(_Decoder):
         """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
         return self.control_seen
 
+    @property
+    def has_waiting(self):
+        """True while received bytes wait, as the last ``feed`` had completed as much as it may."""
+        return self.waiting is not None
+
     @cython.critical_section
     def get_buffer(self, sizehint=-1):
         """Return a view to receive the next bytes into, in place, or None when ``feed`` has to be used."""
         index(sizehint)
         self.enter()
         view = self.offer()
-        self.busy = False
+        self.hindrance &= ~BUSY
         return view
 
     cdef object offer(self):
@@ -609,6 +691,7 @@ cdef class MessageDecoder(_Decoder):
         self.n_offered = self.room.size = <Py_ssize_t>min(
             <uint64_t>(self.collected_room() - self.n_collected), self.n_missing)
         self.view = PyMemoryView_FromObject(self.room)
+        self.hindrance |= VIEW
         return self.view
 
     @cython.critical_section
@@ -618,14 +701,15 @@ cdef class MessageDecoder(_Decoder):
 
     cdef list decode_received(self, nbytes):
         cdef list events = []
-        if self.view is None and not self.busy:
-            raise RuntimeError(mistakes.NO_BUFFER)
-        if not self.busy and not 0 <= nbytes <= self.n_offered:
-            raise ValueError(mistakes.more_than_the_buffer(nbytes, self.n_offered))
+        if self.hindrance & BUSY == 0:
+            if self.view is None:
+                raise RuntimeError(mistakes.NO_BUFFER)
+            if not 0 <= nbytes <= self.n_offered:
+                raise ValueError(mistakes.more_than_the_buffer(nbytes, self.n_offered))
         self.enter()
         self.control_seen = False
         self.take_received(nbytes, events)
-        self.busy = False
+        self.hindrance &= ~BUSY
         return events
 
     cdef int take_received(self, Py_ssize_t size, list events) except -1:
@@ -662,6 +746,10 @@ cdef class MessageDecoder(_Decoder):
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1
                 return size
             events.append(message)
+            if self.bounded:
+                self.fed_size += n_payload
+                if self.is_full(events):
+                    break
         return pos
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
@@ -674,6 +762,7 @@ cdef class MessageDecoder(_Decoder):
         ):
             message = self.whole_message(
                 self.rules.message == WSFAST_TEXT_MESSAGE, payload, size, self.masking_key)
+            self.fed_size += size
             self.in_frame = False
             self.end_message()
             if message is None:
@@ -752,6 +841,7 @@ cdef class MessageDecoder(_Decoder):
             self.rules.message_size += self.header.payload_length
             return None
         cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
+        self.fed_size += self.n_collected
         self.end_message()
         if not is_text:
             return self.take_collected()
@@ -868,6 +958,7 @@ cdef class MessageDecoder(_Decoder):
         """The message that came out of the inflater in one piece, or None if it fails."""
         cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
         self.in_frame = False
+        self.fed_size += PyBytes_GET_SIZE(message)
         self.end_message()
         if not is_text:
             return message

@@ -190,14 +190,16 @@ class TwoDecoders(RuleBasedStateMachine):
         role=st.sampled_from(Role),
         limit=st.sampled_from([None, 100_000, 300_000]),
         text=st.sampled_from(["str", "bytes"]),
+        bounds=st.sampled_from([(None, None), (1, None), (3, None), (None, 1), (None, 70_000)]),
     )
-    def make(self, role: Role, limit: int | None, text: str) -> None:
+    def make(self, role: Role, limit: int | None, text: str, bounds: tuple[int | None, int | None]) -> None:
         self.peer = Peer(role)
         self.decoders = []
         self.plans: list[dict[str, Any]] = []
         for name in ("native", "fallback"):
             plan: dict[str, Any] = {"call": None, "error": None, "seen": []}
             options = {"max_message_size": limit, "text": text, "inflate": self.inflate_by(plan)}
+            options["max_feed_events"], options["max_feed_size"] = bounds
             decoder = load_codec(name).MessageDecoder(role, **options)
             plan["decoder"] = decoder
             self.decoders.append(decoder)
@@ -226,6 +228,7 @@ class TwoDecoders(RuleBasedStateMachine):
         one, other = self.decoders
         assert one.failure == other.failure
         assert one.has_control is other.has_control
+        assert one.has_waiting is other.has_waiting
         assert self.plans[0]["seen"] == self.plans[1]["seen"]
         return [native.result, fallback.result]
 
@@ -255,6 +258,10 @@ class TwoDecoders(RuleBasedStateMachine):
     def feed(self, size: int) -> None:
         chunk, self.stream = self.stream[:size], self.stream[size:]
         self.both(lambda decoder: decoder.feed(chunk))
+
+    @rule()
+    def feed_nothing(self) -> None:
+        self.both(lambda decoder: decoder.feed(b""))
 
     @rule()
     def get_buffer(self) -> None:

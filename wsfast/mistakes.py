@@ -22,6 +22,10 @@ FRAME_TOO_LONG: Final = "byte string is too large"
 
 
 # ValueError
+def no_bound(name: str) -> str:
+    return f"{name} must be at least 1, and is 0"
+
+
 def more_than_the_buffer(size: int, buffer_size: int) -> str:
     return f"{size} bytes cannot have come into a buffer of {buffer_size}"
 

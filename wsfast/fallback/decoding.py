@@ -89,6 +89,12 @@ def _checked_limit(name: str, limit: int | None) -> int | None:
     return None if limit is None else _checked_int(name, limit)
 
 
+def _checked_bound(name: str, bound: int | None) -> int | None:
+    if _checked_limit(name, bound) == 0:
+        raise ValueError(mistakes.no_bound(name))
+    return bound
+
+
 def _parse_close(payload: bytes) -> Close:
     """Read the body of a Close frame (5.5.1): nothing, or a code (7.4) and a reason in UTF-8."""
     if not payload:
@@ -126,7 +132,13 @@ class _FrameParser(Generic[_Result]):
         self._has_control = False
         self._busy = False  # in a call, which can come back: from inflate(), a finalizer, a signal handler
         self._state = _START
-        self._tail = b""  # received, and not enough for the state: at most 124 bytes
+        self._max_feed_events: int | None = None  # completed by one feed; then the rest of the chunk waits
+        self._max_feed_size: int | None = None  # the same in bytes of payload
+        self._fed_size = 0
+        # Received, and not used from _tail_pos on: not enough for the state, or more than one feed may complete.
+        self._tail = b""
+        self._tail_pos = 0
+        self._has_waiting = False  # ... the second of these
         # The frame in hand.
         self._fin = False
         self._rsv = 0  # RSV1 as 4, RSV2 as 2, RSV3 as 1
@@ -171,8 +183,16 @@ class _FrameParser(Generic[_Result]):
     def _decode(self, received: bytes, results: list[_Result]) -> None:
         if self._state == _IGNORING:
             return
+        if received:
+            self._tail = self._tail[self._tail_pos :] + received
+            self._tail_pos = 0
+        self._has_waiting = False
+        self._fed_size = 0
         try:
-            self._tail = self._parse(self._tail + received, results)
+            self._tail_pos = self._parse(self._tail, self._tail_pos, results)
+            if not self._has_waiting:
+                self._tail = self._tail[self._tail_pos :]
+                self._tail_pos = 0
         except PeerFault as fault:
             # 7.1.7: what comes after the fault is not looked at.
             self._failure = fault.failure
@@ -183,8 +203,16 @@ class _FrameParser(Generic[_Result]):
 
     def _drop(self) -> None:
         self._tail = b""
+        self._tail_pos = 0
         self._payload = bytearray()
         self._blocks = []
+
+    def _is_full(self, results: list[_Result]) -> bool:
+        """Tell whether one feed has completed as much as it may."""
+        events, size = self._max_feed_events, self._max_feed_size
+        return (events is not None and len(results) >= events) or (
+            size is not None and self._fed_size >= size
+        )
 
     def _whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
         """Take a shorter way through the chunk from ``pos`` on, if there is one; return where it ends."""
@@ -198,15 +226,18 @@ class _FrameParser(Generic[_Result]):
         """Take a control frame; ``close`` is what a Close frame says."""
         raise NotImplementedError
 
-    def _parse(self, chunk: bytes, results: list[_Result]) -> bytes:
-        """Go through the table, and return the bytes that the last state could not use yet."""
-        pos, size = 0, len(chunk)
+    def _parse(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
+        """Go through the table, and return where the bytes begin that the last state could not use yet."""
+        size = len(chunk)
         while True:
             if self._state == _START:
                 if self._message is None:
                     pos = self._whole_messages(chunk, pos, results)
+                if pos < size and self._is_full(results):
+                    self._has_waiting = True
+                    return pos
                 if size - pos < 2:
-                    return chunk[pos:]
+                    return pos
                 self._judge_start(chunk[pos], chunk[pos + 1])
                 pos += 2
                 self._state = _LENGTH
@@ -215,7 +246,7 @@ class _FrameParser(Generic[_Result]):
                 # 5.2: 126 and 127 stand for a length in the next 2 or 8 bytes, in network byte order.
                 end = pos + LENGTH_SIZES.get(self._length, 0)
                 if end > size:
-                    return chunk[pos:]
+                    return pos
                 self._judge_length(from_bytes(chunk[pos:end]) if end > pos else self._length)
                 pos = end
                 self._state = _MASKING_KEY
@@ -223,7 +254,7 @@ class _FrameParser(Generic[_Result]):
             if self._state == _MASKING_KEY:
                 end = pos + 4 if self._is_masked else pos
                 if end > size:
-                    return chunk[pos:]
+                    return pos
                 self._masking_key = chunk[pos:end]
                 self._missing = self._length
                 pos = end
@@ -233,7 +264,7 @@ class _FrameParser(Generic[_Result]):
             is_control = self._opcode & CONTROL
             part_size = min(self._missing, size - pos)
             if part_size < self._missing and (is_control or not part_size):
-                return chunk[pos:]
+                return pos
             if self._compressed and not is_control:
                 part_size = min(part_size, _DEFLATED_BLOCK_SIZE)
             part = chunk[pos : pos + part_size]
@@ -246,10 +277,11 @@ class _FrameParser(Generic[_Result]):
             if is_control:
                 self._has_control = True
                 close = _parse_close(part) if self._opcode is CLOSE else None
+                self._fed_size += part_size
                 self._control_frame(part, close, results)
                 if close is not None:
                     self._state = _IGNORING  # 5.5.1: no frame comes after a Close frame.
-                    return b""
+                    return size
             else:
                 self._data_part(part, results)
                 if self._missing:
@@ -332,6 +364,8 @@ class MessageDecoder(_FrameParser[Event]):
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        max_feed_events: int | None = None,
+        max_feed_size: int | None = None,
         text: Literal["str", "bytes"] = "str",
         inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None:
@@ -339,6 +373,8 @@ class MessageDecoder(_FrameParser[Event]):
             raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
         allowed_rsv = 0 if inflate is None else _RSV1
         super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv)
+        self._max_feed_events = _checked_bound("max_feed_events", max_feed_events)
+        self._max_feed_size = _checked_bound("max_feed_size", max_feed_size)
         if text not in ("str", "bytes"):
             raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
         self._text = text
@@ -371,6 +407,19 @@ class MessageDecoder(_FrameParser[Event]):
     @property
     def max_fragments(self) -> int | None:
         return self._max_fragments
+
+    @property
+    def max_feed_events(self) -> int | None:
+        return self._max_feed_events
+
+    @property
+    def max_feed_size(self) -> int | None:
+        return self._max_feed_size
+
+    @property
+    def has_waiting(self) -> bool:
+        """True while received bytes wait, as the last ``feed`` had completed as much as it may."""
+        return self._has_waiting
 
     def feed(self, chunk: Buffer) -> list[Event]:
         """Decode the next ``chunk``, of any size, and return what it completed, in order."""
@@ -427,6 +476,7 @@ class MessageDecoder(_FrameParser[Event]):
         if not is_last:
             return
         payload = b"".join((*self._blocks, self._payload)) if self._blocks else self._payload
+        self._fed_size += len(payload)
         if self._message is TEXT:
             if not self._utf8.complete:
                 raise PeerFault(faults.TEXT_NOT_UTF8)
@@ -470,8 +520,9 @@ class MessageDecoder(_FrameParser[Event]):
         mask_bit, header_size = (MASK, 6) if is_masked else (0, 2)
         whole_size = self._whole_size
         as_str = self._text == "str"
+        is_bounded = self._max_feed_events is not None or self._max_feed_size is not None
         size = len(chunk)
-        while size - pos >= header_size:
+        while size - pos >= header_size and not (is_bounded and self._is_full(results)):
             first = chunk[pos]
             if first != FINAL_TEXT and first != FINAL_BINARY:
                 break
@@ -496,6 +547,7 @@ class MessageDecoder(_FrameParser[Event]):
                 except UnicodeDecodeError:
                     break
                 results.append(decoded if as_str else payload)
+            self._fed_size += length
             pos = end
         return pos
 
