@@ -5,18 +5,26 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
     # Of a pointer and not an object: while it is resized it belongs to nobody, and afterwards it may be NULL.
-    int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) except -1
+    int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) noexcept
     PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
     char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
     Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
     Py_ssize_t n_references "Py_REFCNT"(PyObject* object)
-    int PyUnicode_Resize(PyObject** text, Py_ssize_t length) except -1
+    int PyUnicode_Resize(PyObject** text, Py_ssize_t length) noexcept
     PyObject* new_str "PyUnicode_New"(Py_ssize_t length, uint32_t max_char) except NULL
     void* str_data "PyUnicode_DATA"(PyObject* text)
     Py_ssize_t str_length "PyUnicode_GET_LENGTH"(PyObject* text)
     void* PyUnicode_DATA(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    Py_ssize_t PY_SSIZE_T_MAX
+
+cdef extern from "into_python.h":
+    # NULL without an exception: there is no piece, and if `fault` is set that is why.
+    PyObject* wsfast_start_inflating(
+        object inflate, object data, bint fin, object fault_type, PyObject** fault) except? NULL
+    PyObject* wsfast_next_inflated(object iterator, object fault_type, PyObject** fault) except? NULL
+    void wsfast_release_view(object view)
 
 cdef extern from "kernels/mask.h" nogil:
     const char* WSFAST_KERNEL

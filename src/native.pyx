@@ -12,9 +12,11 @@ other the payload is collected in an object that grows with what arrives and bec
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
+from cpython.list cimport PyList_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check
@@ -27,7 +29,7 @@ from os import urandom
 import os
 from operator import index
 
-from wsfast import faults
+from wsfast import faults, mistakes
 from wsfast.events import Close, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
 
 IMPLEMENTATION = "native"
@@ -151,6 +153,14 @@ cdef class Utf8Validator:
 # --- decoding ----------------------------------------------------------------------------------------------
 
 
+cdef uint64_t bound_of(object bound, str name) except? 0:
+    """A bound of one feed: a limit that lets something through."""
+    cdef uint64_t value = limit_of(bound, name)
+    if value == 0:
+        raise ValueError(mistakes.no_bound(name))
+    return value
+
+
 cdef uint64_t limit_of(object limit, str name) except? 0:
     """A limit as the rules hold it: None is no limit, and so is more than a length can say."""
     if limit is None:
@@ -205,10 +215,9 @@ cdef object parse_close(bytes payload):
     code = payload[0] << 8 | payload[1]
     if not is_sendable_close_code(code):
         return faults.invalid_close_code(code)
-    try:
-        return Close(code, payload[2:].decode())
-    except UnicodeDecodeError:
+    if not utf8_valid_memory(<const unsigned char*>PyBytes_AS_STRING(payload) + 2, len(payload) - 2):
         return faults.CLOSE_REASON_NOT_UTF8
+    return Close(code, payload[2:].decode())
 
 
 cdef inline bytes text_bytes_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key):
@@ -220,29 +229,63 @@ cdef inline bytes text_bytes_of(const uint8_t* payload, Py_ssize_t size, uint32_
     return None
 
 
+cdef inline object owned(PyObject* new):
+    """The object of a new reference from C."""
+    result = <object>new
+    Py_XDECREF(new)
+    return result
+
+
+cdef bytes checked_piece(object piece):
+    if type(piece) is not bytes:
+        raise TypeError(mistakes.not_bytes_inflated(piece))
+    return piece
+
+
 cdef inline object text_of(const uint8_t* payload, Py_ssize_t size, uint32_t masking_key, uint8_t* expects_ascii):
     """The str of a whole text, or None if it is not UTF-8."""
     cdef PyObject* text = wsfast_text_to_str(text_kernels, payload, size, masking_key, expects_ascii)
-    if text is NULL:
-        return None
-    result = <object>text
-    Py_XDECREF(text)
-    return result
+    return None if text is NULL else owned(text)
 
 
 @cython.final
 cdef class _Room:
-    """Memory at the end of what was collected, to receive into; a view of it keeps that alive."""
+    """Memory after the collected bytes, to receive into; a view of it keeps that alive."""
 
     cdef PyObject* owner
     cdef char* start
     cdef Py_ssize_t size
+    cdef Py_ssize_t n_views
+    cdef bint closed                # the received bytes are in use: nobody else may write here any more
 
     def __dealloc__(self):
         Py_XDECREF(self.owner)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
-        PyBuffer_FillInfo(view, self, self.start, self.size, 0, flags)
+        if self.closed:
+            raise BufferError(mistakes.BUFFER_USED)
+        # Not by PyBuffer_FillInfo(): it would lose the reference to None that Cython has put into view.obj.
+        view.obj = self
+        view.buf = self.start
+        view.len = self.size
+        view.itemsize = 1
+        view.readonly = 0
+        view.ndim = 1
+        view.format = <char*>"B" if flags & PyBUF_FORMAT else NULL
+        view.shape = &view.len if flags & PyBUF_ND else NULL
+        view.strides = &view.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        view.suboffsets = NULL
+        view.internal = NULL
+        self.n_views += 1
+
+    def __releasebuffer__(self, Py_buffer* view):
+        self.n_views -= 1
+
+
+cdef enum:
+    BUSY = 1        # in a call, which can come back to Python: to inflate(), a finalizer, a signal handler
+    WAITING = 2     # bytes wait that came before the next chunk
+    VIEW = 4        # get_buffer() has given away a view
 
 
 # Bytes of a frame that have to be missing before it is received in place; and the room that is offered then,
@@ -267,7 +310,14 @@ cdef class _Decoder:
 
     cdef readonly object role
     cdef readonly object failure
+    cdef uint8_t hindrance          # BUSY, WAITING, VIEW: what feed() has to look at first
     cdef bint control_seen          # by the last feed(): a control frame, or a failure
+    cdef bint bounded               # one feed completes `max_events` or `max_size` bytes; then the rest of a chunk waits
+    cdef uint64_t max_events
+    cdef uint64_t max_size
+    cdef uint64_t fed_size          # bytes that this feed has completed, if that is bounded
+    cdef bytes waiting              # that rest, or None; it is used from `waiting_pos` on
+    cdef Py_ssize_t waiting_pos
     cdef bint finished              # a Close or a failure came: what follows is ignored (5.5.1, 7.1.7)
     cdef bint in_frame              # the header is read, the payload is not complete
     cdef uint8_t n_held             # bytes of an unfinished header, in `held`
@@ -281,8 +331,9 @@ cdef class _Decoder:
     cdef PyObject* collected        # bytes, or str, larger than what is in it; NULL while there is nothing
     cdef bint collects_str          # ... it is a str, all ASCII
     cdef Py_ssize_t n_collected
-    cdef _Room room                 # what get_buffer() gave away, until `collected` has to move
-    cdef Py_ssize_t n_offered       # bytes of it, until feed() or buffer_updated()
+    cdef _Room room                 # the memory that get_buffer() gave away, until `collected` has to move
+    cdef object view                # of it, until the next call
+    cdef Py_ssize_t n_offered       # its size, in bytes
 
     def __dealloc__(self):
         Py_XDECREF(self.collected)
@@ -297,16 +348,59 @@ cdef class _Decoder:
         finally:
             PyBuffer_Release(&source)
 
+    @cython.final
     cdef list decode(self, const uint8_t* data, Py_ssize_t size):
+        cdef list events
+        cdef Py_ssize_t n_used
+        if self.hindrance:
+            return self.decode_hindered(data, size)
+        events = []
+        self.hindrance = BUSY
+        n_used = self.walk(data, size, events)
+        self.hindrance = 0
+        if n_used < size and not self.finished:
+            self.waiting = PyBytes_FromStringAndSize(<const char*>data + n_used, size - n_used)
+            self.waiting_pos = 0
+            self.hindrance = WAITING
+        return events
+
+    cdef list decode_hindered(self, const uint8_t* data, Py_ssize_t size):
         cdef list events = []
+        cdef bytes waiting
+        self.enter()
+        if self.view is not None:
+            self.take_back()
+        if self.waiting is None:
+            self.hindrance = 0
+            return self.decode(data, size)
+        if size:
+            self.waiting = self.waiting[self.waiting_pos:] + PyBytes_FromStringAndSize(<const char*>data, size)
+            self.waiting_pos = 0
+        waiting = self.waiting
+        data = <const uint8_t*>PyBytes_AS_STRING(waiting) + self.waiting_pos
+        size = PyBytes_GET_SIZE(waiting) - self.waiting_pos
+        n_used = self.walk(data, size, events)
+        if n_used < size and not self.finished:
+            self.waiting_pos += n_used
+            self.hindrance = WAITING
+        else:
+            self.waiting = None
+            self.hindrance = 0
+        return events
+
+    @cython.final
+    cdef Py_ssize_t walk(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
+        """Decode the bytes there, up to the bound of a feed. Returns how many were used."""
         cdef Py_ssize_t pos = 0, n_payload
         self.control_seen = False
-        self.n_offered = 0
+        self.fed_size = 0
         while not self.finished:
             if not self.in_frame:
+                if self.bounded and self.is_full(events):
+                    break
                 if not self.n_held:
                     pos += self.take_small_messages(data + pos, size - pos, events)
-                if pos == size:
+                if pos == size or self.bounded and self.is_full(events):
                     break
                 pos += self.start_frame(data + pos, size - pos)
                 if not self.in_frame:
@@ -321,7 +415,38 @@ cdef class _Decoder:
             else:
                 self.take_payload(data + pos, n_payload, events)
             pos += n_payload
-        return events
+        return pos
+
+    @cython.final
+    cdef bint is_full(self, list events) noexcept:
+        """True when one feed has completed as much as it may."""
+        return <uint64_t>PyList_GET_SIZE(events) >= self.max_events or self.fed_size >= self.max_size
+
+    @cython.final
+    cdef int enter(self) except -1:
+        """Begin a call. Its end takes BUSY back. An exception leaves it, as the rest of a chunk is lost then."""
+        if self.hindrance & BUSY:
+            raise RuntimeError(mistakes.DECODER_BUSY)
+        self.hindrance |= BUSY
+        return 0
+
+    cdef int take_back(self) except -1:
+        """End the view of get_buffer(), of which nothing is used."""
+        self.close_view(0)
+        if self.n_collected == 0:
+            self.drop()
+        return 0
+
+    cdef int close_view(self, Py_ssize_t n_received) except -1:
+        """Let nobody write to the view of get_buffer() any more; `n_received` bytes came into it."""
+        view, self.view = self.view, None
+        self.hindrance &= ~VIEW
+        self.room.closed = True
+        wsfast_release_view(view)
+        if self.room.n_views:
+            # Somebody has a part of the view and may go on writing: that memory is theirs from now on.
+            self.resize(self.collected_room(), self.n_collected + n_received)
+        return 0
 
     cdef Py_ssize_t take_small_messages(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
         """Take a shorter way through what begins with a frame, if there is one. Returns the bytes used."""
@@ -407,31 +532,28 @@ cdef class _Decoder:
         cdef Py_ssize_t needed = self.n_collected + size
         if needed > self.collected_room():
             # As much again as there is, so that many small pieces are not copied each time.
-            self.resize(needed + <Py_ssize_t>min(rest, <uint64_t>needed))
+            self.resize(needed + <Py_ssize_t>min(rest, <uint64_t>needed), self.n_collected)
         return 0
 
-    cdef int resize(self, Py_ssize_t size) except -1:
+    cdef int resize(self, Py_ssize_t size, Py_ssize_t n_used) except -1:
         cdef PyObject* moved
         cdef const char* old
+        cdef int status
         self.room = None  # views of it, if there are any, keep what they need
         if self.collected == NULL or n_references(self.collected) > 1:
             moved = new_str(size, 0x7F) if self.collects_str else new_bytes(NULL, size)
             if self.collected != NULL:
                 # Somebody still holds a view of it, and may have it.
                 old = <const char*>(str_data(self.collected) if self.collects_str else bytes_data(self.collected))
-                memcpy(str_data(moved) if self.collects_str else bytes_data(moved), old, min(self.n_collected, size))
+                memcpy(str_data(moved) if self.collects_str else bytes_data(moved), old, n_used)
                 Py_XDECREF(self.collected)
             self.collected = moved
             return 0
-        try:
-            if self.collects_str:
-                PyUnicode_Resize(&self.collected, size)
-            else:
-                _PyBytes_Resize(&self.collected, size)
-        except:
-            self.drop()
-            raise
-        return 0
+        if self.collects_str:
+            status = PyUnicode_Resize(&self.collected, size)
+        else:
+            status = _PyBytes_Resize(&self.collected, size)
+        return status
 
     cdef int collect(self, const uint8_t* data, Py_ssize_t size, uint64_t rest) except -1:
         """Unmask `size` bytes of the frame's payload to the end of what was collected; `rest` as in make_room()."""
@@ -445,7 +567,7 @@ cdef class _Decoder:
         if self.collected == NULL:
             return b""
         if self.collected_room() != self.n_collected:
-            self.resize(self.n_collected)
+            self.resize(self.n_collected, self.n_collected)
         whole = <object>self.collected
         self.drop()
         return whole
@@ -458,6 +580,7 @@ cdef class _Decoder:
         if self.n_missing == 0:
             self.in_frame = False
             payload = PyBytes_FromStringAndSize(<char*>self.control, self.control_size)
+            self.fed_size += self.control_size
             self.control_size = 0
             self.control_seen = True
             self.end_control(self.header.first & 0x0F, payload, events)
@@ -480,6 +603,8 @@ cdef class MessageDecoder(_Decoder):
     cdef readonly object max_message_size
     cdef readonly object max_frame_size
     cdef readonly object max_fragments
+    cdef readonly object max_feed_events
+    cdef readonly object max_feed_size
     cdef bint text_as_bytes
     cdef int small_size             # payload bytes of a frame that may go the shorter way
     cdef object inflate             # of compressed messages (RFC 7692); None: there are none
@@ -489,7 +614,8 @@ cdef class MessageDecoder(_Decoder):
     cdef uint8_t expects_ascii      # the last text was; a guess for the next one
 
     def __cinit__(
-        self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, text="str", inflate=None
+        self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, max_feed_events=None,
+        max_feed_size=None, text="str", inflate=None
     ):
         self.set_role(role)
         self.rules.max_message_size = limit_of(max_message_size, "max_message_size")
@@ -498,6 +624,11 @@ cdef class MessageDecoder(_Decoder):
         self.max_message_size = max_message_size
         self.max_frame_size = max_frame_size
         self.max_fragments = max_fragments
+        self.max_events = bound_of(max_feed_events, "max_feed_events")
+        self.max_size = bound_of(max_feed_size, "max_feed_size")
+        self.bounded = max_feed_events is not None or max_feed_size is not None
+        self.max_feed_events = max_feed_events
+        self.max_feed_size = max_feed_size
         if text not in ("str", "bytes"):
             raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
         self.text_as_bytes = text == "bytes"
@@ -522,11 +653,24 @@ cdef class MessageDecoder(_Decoder):
         """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
         return self.control_seen
 
+    @property
+    def has_waiting(self):
+        """True while received bytes wait, as the last ``feed`` had completed as much as it may."""
+        return self.waiting is not None
+
     @cython.critical_section
     def get_buffer(self, sizehint=-1):
         """Return a view to receive the next bytes into, in place, or None when ``feed`` has to be used."""
-        cdef Py_ssize_t size
         index(sizehint)
+        self.enter()
+        view = self.offer()
+        self.hindrance &= ~BUSY
+        return view
+
+    cdef object offer(self):
+        cdef Py_ssize_t size
+        if self.view is not None:
+            self.take_back()
         if (
             self.finished or not self.in_frame or self.header.first & 0x08 or self.rules.compressed
             or self.n_missing < <uint64_t>LARGE_SIZE
@@ -539,34 +683,47 @@ cdef class MessageDecoder(_Decoder):
             size = max(LARGE_SIZE, self.n_collected)
             if <uint64_t>size > self.n_missing:
                 size = self.n_missing
-            self.resize(self.n_collected + size)
+            self.resize(self.n_collected + size, self.n_collected)
         self.room = _Room()
         Py_INCREF(<object>self.collected)
         self.room.owner = self.collected
         self.room.start = <char*>self.collected_end()
         self.n_offered = self.room.size = <Py_ssize_t>min(
             <uint64_t>(self.collected_room() - self.n_collected), self.n_missing)
-        return PyMemoryView_FromObject(self.room)
+        self.view = PyMemoryView_FromObject(self.room)
+        self.hindrance |= VIEW
+        return self.view
 
     @cython.critical_section
     def buffer_updated(self, nbytes):
         """Decode what was received into the buffer that ``get_buffer`` returned last."""
+        return self.decode_received(index(nbytes))
+
+    cdef list decode_received(self, nbytes):
         cdef list events = []
-        cdef object message
-        cdef Py_ssize_t size
-        nbytes = index(nbytes)
-        if self.n_offered == 0:
-            raise RuntimeError("buffer_updated() without get_buffer() before it")
-        if not 0 <= nbytes <= self.n_offered:
-            raise ValueError(f"{nbytes} bytes cannot have come into a buffer of {self.n_offered}")
-        size = nbytes
-        self.n_offered = 0
+        if self.hindrance & BUSY == 0:
+            if self.view is None:
+                raise RuntimeError(mistakes.NO_BUFFER)
+            if not 0 <= nbytes <= self.n_offered:
+                raise ValueError(mistakes.more_than_the_buffer(nbytes, self.n_offered))
+        self.enter()
         self.control_seen = False
+        self.take_received(nbytes, events)
+        self.hindrance &= ~BUSY
+        return events
+
+    cdef int take_received(self, Py_ssize_t size, list events) except -1:
+        cdef object message, keep = None
+        self.close_view(size)
         if size:
-            message = self.piece_of_message(<const uint8_t*>self.room.start, size)
+            if self.room is None:
+                keep = <object>self.collected  # it has moved; and leave_ascii() must not free it while it is read
+            message = self.piece_of_message(self.collected_end(), size)
             if message is not None:
                 events.append(message)
-        return events
+        elif self.n_collected == 0:
+            self.drop()
+        return 0
 
     cdef Py_ssize_t take_small_messages(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
         # Messages of one small frame that is all here and breaks no rule of headers: most of what chats and feeds send.
@@ -589,6 +746,10 @@ cdef class MessageDecoder(_Decoder):
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1
                 return size
             events.append(message)
+            if self.bounded:
+                self.fed_size += n_payload
+                if self.is_full(events):
+                    break
         return pos
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
@@ -601,6 +762,7 @@ cdef class MessageDecoder(_Decoder):
         ):
             message = self.whole_message(
                 self.rules.message == WSFAST_TEXT_MESSAGE, payload, size, self.masking_key)
+            self.fed_size += size
             self.in_frame = False
             self.end_message()
             if message is None:
@@ -679,6 +841,7 @@ cdef class MessageDecoder(_Decoder):
             self.rules.message_size += self.header.payload_length
             return None
         cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
+        self.fed_size += self.n_collected
         self.end_message()
         if not is_text:
             return self.take_collected()
@@ -721,7 +884,7 @@ cdef class MessageDecoder(_Decoder):
         memcpy(bytes_data(moved), str_data(text), self.n_collected)
         self.collected = moved
         self.collects_str = False
-        Py_XDECREF(text)    # if it was received in place, `room` keeps it until it has been read
+        Py_XDECREF(text)    # if it was received in place, `room` or take_received() keeps it until it has been read
         self.measure.n_chars = self.n_ascii = self.n_collected - n_block
         return self.collected_end() - n_block
 
@@ -735,16 +898,16 @@ cdef class MessageDecoder(_Decoder):
         text = wsfast_measured_to_str(
             text_kernels, <const uint8_t*>bytes_data(self.collected), self.n_collected, self.n_ascii, &self.measure)
         self.drop()
-        result = <object>text
-        Py_XDECREF(text)
-        return result
+        return owned(text)
 
     # --- compressed messages (RFC 7692) ---
 
     cdef object piece_of_compressed_message(self, const uint8_t* payload, Py_ssize_t size):
         """Inflate and collect a piece of a message. Returns as piece_of_message()."""
-        cdef bytes data
-        cdef object inflated, last = None
+        cdef bytes data, inflated, last = None
+        cdef object pieces
+        cdef PyObject* new
+        cdef PyObject* fault
         cdef Py_ssize_t pos = 0, n_block
         cdef bint fin
         while True:
@@ -757,23 +920,30 @@ cdef class MessageDecoder(_Decoder):
             fin = self.n_missing == 0 and self.header.first & 0x80
             if not n_block and not fin:
                 break
-            try:
-                for inflated in self.inflate(data, fin):
-                    # The first piece is kept back: if it is all of the message, it need not be collected.
-                    if last is not None and not self.collect_inflated(last):
-                        return None
-                    last = None
-                    if <uint64_t>len(inflated) > self.rules.max_message_size - self.n_collected:
-                        self.fail(faults.inflated_too_big(self.max_message_size))  # 10.4
-                        return None
-                    if self.collected == NULL:
-                        last = inflated
-                    elif not self.collect_inflated(inflated):
-                        return None
-            except faults.PeerFault as fault:
-                # What came before it is judged before it.
+            fault = NULL
+            new = wsfast_start_inflating(self.inflate, data, fin, faults.PeerFault, &fault)
+            pieces = None if new == NULL else owned(new)
+            while pieces is not None:
+                new = wsfast_next_inflated(pieces, faults.PeerFault, &fault)
+                if new == NULL:
+                    break
+                inflated = checked_piece(owned(new))
+                # The first piece is kept back: if it is the whole message, it need not be collected.
+                if last is not None and not self.collect_inflated(last):
+                    return None
+                last = None
+                if <uint64_t>len(inflated) > self.rules.max_message_size - self.n_collected:
+                    self.fail(faults.inflated_too_big(self.max_message_size))  # 10.4
+                    return None
+                if self.collected == NULL:
+                    last = inflated
+                elif not self.collect_inflated(inflated):
+                    return None
+            if fault != NULL:
+                failure = owned(fault).failure
+                # The bytes before it are judged before it.
                 if last is None or self.collect_inflated(last):
-                    self.fail(fault.failure)
+                    self.fail(failure)
                 return None
             if pos == size:
                 break
@@ -788,6 +958,7 @@ cdef class MessageDecoder(_Decoder):
         """The message that came out of the inflater in one piece, or None if it fails."""
         cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
         self.in_frame = False
+        self.fed_size += PyBytes_GET_SIZE(message)
         self.end_message()
         if not is_text:
             return message
@@ -876,6 +1047,19 @@ if hasattr(os, "register_at_fork"):
 cdef int POOL_SIZE = 256            # bytes: os.urandom costs about as much for 64 keys as for one
 
 
+cdef bytes new_pool():
+    cdef bytes pool = urandom(POOL_SIZE)
+    if PyBytes_GET_SIZE(pool) != POOL_SIZE:
+        raise RuntimeError(f"os.urandom() returned {len(pool)} bytes instead of {POOL_SIZE}")
+    return pool
+
+
+cdef inline bytes frame_of_size(Py_ssize_t header_size, Py_ssize_t size):
+    if size > PY_SSIZE_T_MAX - WSFAST_MAX_HEADER_SIZE:
+        raise OverflowError(mistakes.FRAME_TOO_LONG)
+    return PyBytes_FromStringAndSize(NULL, header_size + size)
+
+
 @cython.final
 cdef class FrameEncoder:
     """Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
@@ -884,8 +1068,8 @@ cdef class FrameEncoder:
     cdef object random_bytes        # None: os.urandom, through the pool
     cdef bint masks
     cdef wsfast_message message_type  # of the fragmented message that we are in (5.4)
-    cdef bint text_as_bytes         # its fragments are bytes, checked by `utf8`
-    cdef wsfast_utf8 utf8
+    cdef wsfast_utf8 utf8           # of its text
+    cdef bint busy                  # in random_bytes(), which is Python
     cdef bytes pool
     cdef Py_ssize_t pool_pos
     cdef unsigned int pool_n_forks
@@ -919,7 +1103,6 @@ cdef class FrameEncoder:
         cdef bint is_text = is_str if text is None else text
         cdef wsfast_message message_type = WSFAST_TEXT_MESSAGE if is_text else WSFAST_BINARY_MESSAGE
         cdef wsfast_utf8 utf8 = self.utf8
-        cdef wsfast_measure measure = wsfast_measure(n_chars=0, max_byte=0)  # not asked for
         cdef uint8_t first = 0x80 if fin else 0
         cdef bytes frame
         cdef Py_buffer source
@@ -934,12 +1117,10 @@ cdef class FrameEncoder:
             # A str is UTF-8 by itself, unless it begins inside a character: then it is as wrong as any bytes there.
             PyObject_GetBuffer(PyUnicode_AsUTF8String(data) if is_str else data, &source, PyBUF_SIMPLE)
             try:
-                if is_text and (
-                    not wsfast_utf8_feed_by(text_kernels, &utf8, <const uint8_t*>source.buf, source.len, &measure)
-                    or fin and utf8.n_due
-                ):
-                    raise ValueError("text is not valid UTF-8")  # 8.1, over the whole message
-                frame = self.encode(first, <const uint8_t*>source.buf, source.len)
+                if is_text:
+                    frame = self.encode_text(first, <const uint8_t*>source.buf, source.len, &utf8)
+                else:
+                    frame = self.encode(first, <const uint8_t*>source.buf, source.len)
             finally:
                 PyBuffer_Release(&source)
         self.utf8 = utf8
@@ -1007,9 +1188,7 @@ cdef class FrameEncoder:
         cdef Py_buffer source
         PyObject_GetBuffer(payload, &source, PyBUF_SIMPLE)
         try:
-            if not utf8_valid_memory(<const unsigned char*>source.buf, source.len):
-                raise ValueError("text is not valid UTF-8")  # 8.1
-            return self.encode(0x80 | WSFAST_TEXT, <const uint8_t*>source.buf, source.len)
+            return self.encode_text(0x80 | WSFAST_TEXT, <const uint8_t*>source.buf, source.len, NULL)
         finally:
             PyBuffer_Release(&source)
 
@@ -1042,6 +1221,32 @@ cdef class FrameEncoder:
             memcpy(place, payload, size)
         return frame
 
+    cdef bytes encode_text(self, uint8_t first, const uint8_t* payload, Py_ssize_t size, wsfast_utf8* utf8):
+        """As encode(), for bytes that have to be UTF-8 (8.1): `utf8` is the state of the message, NULL if it is whole.
+
+        The check is in the frame, as the caller's buffer may change: the bytes that are checked are those that are sent.
+        """
+        cdef wsfast_measure measure = wsfast_measure(n_chars=0, max_byte=0)  # not asked for
+        cdef uint8_t key[4]
+        cdef Py_ssize_t header_size = wsfast_header_size(size, self.masks)
+        cdef bytes frame = frame_of_size(header_size, size)
+        cdef uint8_t* start = <uint8_t*>PyBytes_AS_STRING(frame)
+        cdef uint8_t* place = start + header_size
+        cdef bint valid
+        memcpy(place, payload, size)
+        if utf8 == NULL:
+            valid = utf8_valid_memory(place, size)
+        else:
+            valid = wsfast_utf8_feed_by(text_kernels, utf8, place, size, &measure) and not (
+                first & 0x80 and utf8.n_due)
+        if not valid:
+            raise ValueError("text is not valid UTF-8")
+        if self.masks:
+            self.draw_key(key)
+            wsfast_mask(place, place, size, wsfast_load32(key))
+        wsfast_write_header(start, first, size, key if self.masks else NULL)
+        return frame
+
     cdef inline bytes new_frame(
         self, uint8_t first, Py_ssize_t size, uint8_t** payload, uint32_t* masking_key
     ):
@@ -1053,7 +1258,7 @@ cdef class FrameEncoder:
         if self.masks:
             self.draw_key(key)
             masking_key[0] = wsfast_load32(key)
-        frame = PyBytes_FromStringAndSize(NULL, header_size + size)
+        frame = frame_of_size(header_size, size)
         start = <uint8_t*>PyBytes_AS_STRING(frame)
         wsfast_write_header(start, first, size, key if self.masks else NULL)
         payload[0] = start + header_size
@@ -1063,12 +1268,18 @@ cdef class FrameEncoder:
         """A new masking key for each frame, from a strong source (RFC 6455 5.3, 10.3)."""
         cdef uint32_t drawn
         if self.random_bytes is not None:
-            drawn = read_key(self.random_bytes(4))
+            if self.busy:
+                raise RuntimeError(mistakes.ENCODER_BUSY)
+            self.busy = True
+            try:
+                drawn = read_key(self.random_bytes(4))
+            finally:
+                self.busy = False
             memcpy(key, &drawn, 4)
             return 0
         with cython.critical_section(self):
             if self.pool is None or self.pool_pos >= POOL_SIZE or self.pool_n_forks != n_forks:
-                self.pool = urandom(POOL_SIZE)
+                self.pool = new_pool()
                 self.pool_pos = 0
                 self.pool_n_forks = n_forks
             memcpy(key, PyBytes_AS_STRING(self.pool) + self.pool_pos, 4)

@@ -59,6 +59,11 @@ class MessageDecoder:
     ``max_fragments`` in frames a message; None lifts one.
     A limit is checked at the frame's header, before any payload; memory follows what was received.
 
+    Bounds of one ``feed``: it stops between two frames when it has completed ``max_feed_events`` messages and control
+    frames, or ``max_feed_size`` bytes of their payloads, inflated ones included; at least 1, None is no bound. The
+    rest of the chunk waits in the decoder then (``has_waiting``), and ``feed(b"")`` goes on with it. The message that
+    reaches the bound is completed: one feed makes fewer than ``max_feed_size`` + ``max_message_size`` bytes.
+
     ``text="bytes"`` delivers text messages as the ``bytes`` of their UTF-8, checked as any text is (8.1): for
     parsers that take bytes, as those of JSON do. A text message then looks like a binary one.
 
@@ -76,6 +81,8 @@ class MessageDecoder:
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        max_feed_events: int | None = None,
+        max_feed_size: int | None = None,
         text: Literal["str", "bytes"] = "str",
         inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None: ...
@@ -84,6 +91,9 @@ class MessageDecoder:
 
         A text message is a ``str``, a binary one a ``bytes``; Ping, Pong and Close frames are events of
         their own, in the place where they came. After a Close, and after a failure, bytes are ignored.
+
+        ``RuntimeError`` for a call inside another one of this decoder (from ``inflate``, a finalizer, another thread),
+        and after an exception that came out of ``inflate`` or for want of memory: the rest of that chunk is lost.
         """
 
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
@@ -91,7 +101,7 @@ class MessageDecoder:
 
         There is one while at least 64 KiB of a data frame's payload are missing, unless it is compressed. It is memory
         of the message itself, no larger than what was received of it so far (but at least 64 KiB). Receive into its
-        beginning, then call ``buffer_updated``. It must not be written to after that, nor after ``feed``.
+        beginning, then call ``buffer_updated``. The next call of the decoder, whichever it is, releases the view.
         ``sizehint`` is ignored; the names are those of ``asyncio.BufferedProtocol``.
         """
 
@@ -111,6 +121,10 @@ class MessageDecoder:
         """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
 
     @property
+    def has_waiting(self) -> bool:
+        """True while received bytes wait, as the last ``feed`` had completed as much as it may."""
+
+    @property
     def role(self) -> Role: ...
     @property
     def text(self) -> Literal["str", "bytes"]: ...
@@ -120,6 +134,10 @@ class MessageDecoder:
     def max_frame_size(self) -> int | None: ...
     @property
     def max_fragments(self) -> int | None: ...
+    @property
+    def max_feed_events(self) -> int | None: ...
+    @property
+    def max_feed_size(self) -> int | None: ...
 
 class FrameDecoder:
     """Bytes in, frames out: the same parser without message assembly (RFC 6455 5).

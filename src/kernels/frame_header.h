@@ -118,12 +118,14 @@ static inline wsfast_verdict wsfast_read_header(
 {
     if (size < 2)
         return WSFAST_INCOMPLETE;
-    header->first = data[0];
-    const wsfast_verdict verdict = wsfast_judge_start(rules, data[0], data[1]);
+    /* Each byte is read once: in memory that others write to, the judged byte has to be the one that is used. */
+    const uint8_t first = data[0], second = data[1];
+    header->first = first;
+    const wsfast_verdict verdict = wsfast_judge_start(rules, first, second);
     if (verdict != WSFAST_COMPLETE)
         return verdict;
 
-    uint64_t length = data[1] & 0x7F;
+    uint64_t length = second & 0x7F;
     size_t pos = 2;
     if (length >= 126) {
         const size_t length_end = length == 126 ? 4 : 10;
@@ -139,11 +141,11 @@ static inline wsfast_verdict wsfast_read_header(
             return WSFAST_LENGTH_NOT_MINIMAL; /* 5.2: the minimal number of bytes MUST be used */
     }
     header->payload_length = length;
-    if (!wsfast_is_control(data[0])) {
+    if (!wsfast_is_control(first)) {
         if (length > rules->max_frame_size)
             return WSFAST_FRAME_TOO_BIG; /* 10.4 */
         /* By subtraction: a sum could wrap. message_size never exceeds the limit. */
-        if (rules->inflates && (rules->compressed || data[0] & WSFAST_RSV1)) {
+        if (rules->inflates && (rules->compressed || first & WSFAST_RSV1)) {
             if (length > rules->max_deflated_size - rules->message_size)
                 return WSFAST_DEFLATED_TOO_BIG; /* 10.4 */
         } else if (length > rules->max_message_size - rules->message_size) {

@@ -3,8 +3,8 @@
  * To units, for text that is not ASCII: validate and measure, then transcode. These take a whole text, or a part that
  * begins and ends between characters, in a buffer of ours:
  *   padding          16 readable bytes before it, all zero or ASCII; WSFAST_TEXT_PADDING behind it, all zero
- *   output           the units of the text, and nothing beyond the `room` units that there are, which must do;
- *                    the functions return how many they wrote
+ *   output           the units of the text, and never more than `room` of them, whatever the text is; the functions
+ *                    return how many they wrote
  * From units: the size, then the bytes. Units are code points of at most 8, 16 or 32 bits, at most U+10FFFF.
  *   padding          none
  *   output           exactly `size` bytes, which is what the size function said; it must not have been WSFAST_SURROGATE

@@ -58,6 +58,12 @@ static inline TARGET void put(void *to, size_t room, __m512i vector, unsigned n)
 
 /* --- to units --- */
 
+/* `n`, but no more than there is room for. */
+static inline unsigned at_most(unsigned n, size_t room)
+{
+    return n < room ? n : (unsigned)room;
+}
+
 /* What is wrong with the bytes of `input`, given those 1, 2 and 3 places before each: not 0 where something is. */
 static inline TARGET __m512i find_errors(__m512i input, __m512i before1, __m512i before2, __m512i before3)
 {
@@ -154,7 +160,7 @@ static TARGET size_t to_ucs1(const uint8_t *text, size_t size, uint8_t *units, s
         const __mmask64 is_c3 = _mm512_cmpeq_epi8_mask(lead, _mm512_set1_epi8((char)0xC3));
         __m512i unit = _mm512_mask_mov_epi8(lead, _mm512_movepi8_mask(lead), next);
         unit = _mm512_mask_add_epi8(unit, is_c3, next, _mm512_set1_epi8(0x40));
-        const unsigned n = POPCOUNT(keep);
+        const unsigned n = at_most(POPCOUNT(keep), (size_t)(end - units));
         const __m512i packed = _mm512_maskz_compress_epi8(keep, unit);
         put(units, (size_t)(end - units), packed, n);
         units += n;
@@ -185,7 +191,7 @@ static TARGET size_t to_ucs2(const uint8_t *text, size_t size, uint16_t *units, 
             unit = _mm512_mask_mov_epi16(unit, two, _mm512_and_si512(pair, _mm512_set1_epi16(0x7FF)));
             unit = _mm512_mask_mov_epi16(unit, three, _mm512_or_si512(_mm512_slli_epi16(pair, 6), b2));
         }
-        const unsigned n = POPCOUNT(keep);
+        const unsigned n = at_most(POPCOUNT(keep), (size_t)(end - units));
         const __m512i packed = _mm512_maskz_compress_epi16(keep, unit);
         put(units, (size_t)(end - units) * 2, packed, n * 2);
         units += n;
@@ -237,7 +243,7 @@ static TARGET size_t to_ucs4(const uint8_t *text, size_t size, uint32_t *units, 
             const __m512i four = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm512_castsi512_si128(firsts)), fourfold);
             const __m512i numbers = _mm512_add_epi8(four, _mm512_set1_epi32(0x00010203));
             const __m512i unit = decode_lanes(_mm512_permutexvar_epi8(numbers, bytes));
-            const unsigned n_here = n < 16 ? (unsigned)n : 16;
+            const unsigned n_here = at_most(n < 16 ? (unsigned)n : 16, (size_t)(end - units));
             put(units, (size_t)(end - units) * 4, unit, n_here * 4);
             units += n_here;
             firsts = _mm512_alignr_epi64(firsts, firsts, 2);

@@ -124,6 +124,12 @@ WSFAST_OP unsigned shuffle_leads(v16 bytes, size_t size)
     return size < 16 ? leads & ((1u << size) - 1) : leads;
 }
 
+/* `n`, but no more than there is room for. */
+static inline unsigned shuffle_at_most(unsigned n, size_t room)
+{
+    return n < room ? n : (unsigned)room;
+}
+
 WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *units, size_t room)
 {
     uint8_t *const start = units, *const end = units + room;
@@ -141,13 +147,15 @@ WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *unit
         const unsigned keep = shuffle_leads(bytes, size - pos), n = v_n_lanes(keep), n_low = v_n_lanes(keep & 0xFF);
         const v16 low = v_shuffle(unit, v_load(wsfast_pack8[keep & 0xFF]));
         const v16 high = v_shuffle(v_high_half(unit), v_load(wsfast_pack8[keep >> 8]));
-        if (end - units >= (ptrdiff_t)(n_low + 8)) {
+        if (end - units >= (ptrdiff_t)(n_low + 8)) { /* n is no more than that */
             v_store_half(units, low);
             v_store_half(units + n_low, high);
+            units += n;
         } else {
-            shuffle_put(units, (shuffle_bytes){low, high, n_low, n}, n);
+            const unsigned n_fit = shuffle_at_most(n, (size_t)(end - units));
+            shuffle_put(units, (shuffle_bytes){low, high, n_low, n}, n_fit);
+            units += n_fit;
         }
-        units += n;
     }
     return (size_t)(units - start);
 }
@@ -190,18 +198,20 @@ WSFAST_OP size_t shuffle_to_ucs2(const uint8_t *text, size_t size, uint16_t *uni
         if (end - units >= (ptrdiff_t)(n_low + 8)) {
             v_store(units, low);
             v_store(units + n_low, high);
+            units += n;
         } else {
-            shuffle_put((uint8_t *)(void *)units, (shuffle_bytes){low, high, 2 * n_low, 2 * n}, 2 * n);
+            const unsigned n_fit = shuffle_at_most(n, (size_t)(end - units));
+            shuffle_put((uint8_t *)(void *)units, (shuffle_bytes){low, high, 2 * n_low, 2 * n}, 2 * n_fit);
+            units += n_fit;
         }
-        units += n;
     }
     return (size_t)(units - start);
 }
 
 /* The characters that begin in the `size` bytes at `text`, one at a time; returns the end of their units. */
-static inline uint32_t *wsfast_decode_characters(const uint8_t *text, size_t size, uint32_t *units)
+static inline uint32_t *wsfast_decode_characters(const uint8_t *text, size_t size, uint32_t *units, const uint32_t *end)
 {
-    for (size_t pos = 0; pos < size;) {
+    for (size_t pos = 0; pos < size && units < end;) {
         const uint32_t byte = text[pos++];
         if (byte < 0x80) {
             *units++ = byte;
@@ -227,7 +237,7 @@ WSFAST_OP size_t shuffle_to_ucs4(const uint8_t *text, size_t size, uint32_t *uni
     for (size_t pos = 0; pos < size; pos += 16) {
         const v16 bytes = v_load(text + pos), next1 = v_load(text + pos + 1), next2 = v_load(text + pos + 2);
         if (size - pos < 16 || end - units < 16 || v_any(v_sub_to_zero8(bytes, v_all8(0xEF)))) {
-            units = wsfast_decode_characters(text + pos, size - pos < 16 ? size - pos : 16, units);
+            units = wsfast_decode_characters(text + pos, size - pos < 16 ? size - pos : 16, units, end);
             continue;
         }
         v16 low = v_widen_low(bytes), high = v_widen_high(bytes);

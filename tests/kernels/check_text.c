@@ -90,6 +90,28 @@ static void check_one_pass_at(const wsfast_text_kernels *kernels, uint8_t *paylo
     CHECK(kind_of(measure.max_byte) == kind_of(sample.max_byte), "%s, one pass, length %zu", kernels->name, size);
 }
 
+static size_t to_units(
+    const wsfast_text_kernels *kernels, size_t width, const uint8_t *data, uint8_t *units, size_t room)
+{
+    return width == 1 ? kernels->to_ucs1(data, sample.size, units, room)
+           : width == 2 ? kernels->to_ucs2(data, sample.size, (uint16_t *)(void *)units, room)
+                        : kernels->to_ucs4(data, sample.size, (uint32_t *)(void *)units, room);
+}
+
+/* Less room than the text has units: no more than that is written, right at the guard. */
+static void check_small_rooms_at(const wsfast_text_kernels *kernels, const uint8_t *data)
+{
+    for (size_t width = sample_width(); width <= 4; width *= 2) {
+        const size_t rooms[] = {0, 1, sample.n_units / 2, sample.n_units - (sample.n_units > 0)};
+        for (size_t i = 0; i < sizeof rooms / sizeof *rooms && (width < 4 || kernels->to_ucs4 != NULL); i++) {
+            uint8_t *const units = destination + ROOM - rooms[i] * width;
+            const size_t n = to_units(kernels, width, data, units, rooms[i]);
+            CHECK(n <= rooms[i], "%s to_ucs%zu, length %zu, room %zu: %zu", kernels->name, width, sample.size,
+                  rooms[i], n);
+        }
+    }
+}
+
 /* With the text at `data` and its padding around it; each kind that can hold it, right at the guard and with room. */
 static void check_to_units_at(const wsfast_text_kernels *kernels, uint8_t *data)
 {
@@ -109,21 +131,16 @@ static void check_to_units_at(const wsfast_text_kernels *kernels, uint8_t *data)
         for (size_t width = sample_width(); width <= 4; width *= 2) {
             uint8_t *const units = destination + ROOM - (n_units + more) * width;
             const size_t room = n_units + more;
-            size_t n = 0;
-            if (width == 1)
-                n = kernels->to_ucs1(data, size, units, room);
-            else if (width == 2)
-                n = kernels->to_ucs2(data, size, (uint16_t *)(void *)units, room);
-            else if (kernels->to_ucs4 != NULL)
-                n = kernels->to_ucs4(data, size, (uint32_t *)(void *)units, room);
-            else
+            if (width == 4 && kernels->to_ucs4 == NULL)
                 continue;
+            const size_t n = to_units(kernels, width, data, units, room);
             CHECK(n == n_units, "%s to_ucs%zu, length %zu: %zu", kernels->name, width, size, n);
             CHECK(
                 memcmp(units, sample_units(width), n_units * width) == 0, "%s to_ucs%zu, length %zu", kernels->name,
                 width, size);
         }
     }
+    check_small_rooms_at(kernels, data);
 }
 
 /* The sample, valid or not, right behind the first guard page or right before the second. */

@@ -120,6 +120,14 @@ def engine_error(engine: Any) -> type[Exception]:
     return error
 
 
+def is_memory_error(error: Exception) -> bool:
+    """Tell whether zlib had no memory for its window: Z_MEM_ERROR is -4, and says nothing about the data.
+
+    zlib and zlib-ng name the number. ISA-L allocates nothing; its -4 is about a header that raw streams do not have.
+    """
+    return str(error).startswith("Error -4 ")
+
+
 def make_compressor(engine: Any, config: Deflate, bits: int) -> Any:
     # Below zero: a raw stream, without zlib's header and checksum (RFC 1951).
     if config.level is None:

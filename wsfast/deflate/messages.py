@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import faults
 from ..codec import FrameEncoder, Opcode, Role, Utf8Validator, utf8_valid
-from .config import engine_error, load_engine, make_compressor
+from .config import engine_error, is_memory_error, load_engine, make_compressor
 from .negotiation import Agreement
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ class Inflater:
                 context = self._context
                 try:
                     piece = context.decompress(rest, _OUTPUT_SIZE)
-                except self._error:
+                except self._error as error:
+                    if is_memory_error(error):
+                        raise MemoryError from error
                     raise faults.PeerFault(faults.INFLATE_FAILED) from None
                 if piece:
                     self._out_size += len(piece)

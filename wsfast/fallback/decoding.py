@@ -29,9 +29,10 @@ and nothing of sockets, handshakes or what to do about a fault.
 from __future__ import annotations
 
 import operator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
-from .. import faults
+from .. import faults, mistakes
 from ..events import Close, Event, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
 from ..faults import PeerFault
 from .layout import (
@@ -88,6 +89,12 @@ def _checked_limit(name: str, limit: int | None) -> int | None:
     return None if limit is None else _checked_int(name, limit)
 
 
+def _checked_bound(name: str, bound: int | None) -> int | None:
+    if _checked_limit(name, bound) == 0:
+        raise ValueError(mistakes.no_bound(name))
+    return bound
+
+
 def _parse_close(payload: bytes) -> Close:
     """Read the body of a Close frame (5.5.1): nothing, or a code (7.4) and a reason in UTF-8."""
     if not payload:
@@ -123,8 +130,15 @@ class _FrameParser(Generic[_Result]):
         self._is_masked = self._role is Role.SERVER  # 5.1: a client masks every frame, a server none.
         self._failure: Failure | None = None
         self._has_control = False
+        self._busy = False  # in a call, which can come back: from inflate(), a finalizer, a signal handler
         self._state = _START
-        self._tail = b""  # received, and not enough for the state: at most 124 bytes
+        self._max_feed_events: int | None = None  # completed by one feed; then the rest of the chunk waits
+        self._max_feed_size: int | None = None  # the same in bytes of payload
+        self._fed_size = 0
+        # Received, and not used from _tail_pos on: not enough for the state, or more than one feed may complete.
+        self._tail = b""
+        self._tail_pos = 0
+        self._has_waiting = False  # ... the second of these
         # The frame in hand.
         self._fin = False
         self._rsv = 0  # RSV1 as 4, RSV2 as 2, RSV3 as 1
@@ -154,20 +168,51 @@ class _FrameParser(Generic[_Result]):
         """Decode the next ``chunk``, of any size, and return what it completed, in order."""
         received = to_bytes(chunk)
         results: list[_Result] = []
+        self._enter()
         self._has_control = False
-        if self._state != _IGNORING:
-            try:
-                self._tail = self._parse(self._tail + received, results)
-            except PeerFault as fault:
-                # 7.1.7: what comes after the fault is not looked at.
-                self._failure = fault.failure
-                self._has_control = True
-                self._state = _IGNORING
-            if self._state == _IGNORING:
-                self._tail = b""
-                self._payload = bytearray()
-                self._blocks = []
+        self._decode(received, results)
+        self._busy = False
         return results
+
+    def _enter(self) -> None:
+        """Begin a call. Its end sets ``_busy`` back; an exception leaves it set, as the rest of a chunk is lost."""
+        if self._busy:
+            raise RuntimeError(mistakes.DECODER_BUSY)
+        self._busy = True
+
+    def _decode(self, received: bytes, results: list[_Result]) -> None:
+        if self._state == _IGNORING:
+            return
+        if received:
+            self._tail = self._tail[self._tail_pos :] + received
+            self._tail_pos = 0
+        self._has_waiting = False
+        self._fed_size = 0
+        try:
+            self._tail_pos = self._parse(self._tail, self._tail_pos, results)
+            if not self._has_waiting:
+                self._tail = self._tail[self._tail_pos :]
+                self._tail_pos = 0
+        except PeerFault as fault:
+            # 7.1.7: what comes after the fault is not looked at.
+            self._failure = fault.failure
+            self._has_control = True
+            self._state = _IGNORING
+        if self._state == _IGNORING:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._tail = b""
+        self._tail_pos = 0
+        self._payload = bytearray()
+        self._blocks = []
+
+    def _is_full(self, results: list[_Result]) -> bool:
+        """Tell whether one feed has completed as much as it may."""
+        events, size = self._max_feed_events, self._max_feed_size
+        return (events is not None and len(results) >= events) or (
+            size is not None and self._fed_size >= size
+        )
 
     def _whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
         """Take a shorter way through the chunk from ``pos`` on, if there is one; return where it ends."""
@@ -181,15 +226,18 @@ class _FrameParser(Generic[_Result]):
         """Take a control frame; ``close`` is what a Close frame says."""
         raise NotImplementedError
 
-    def _parse(self, chunk: bytes, results: list[_Result]) -> bytes:
-        """Go through the table, and return the bytes that the last state could not use yet."""
-        pos, size = 0, len(chunk)
+    def _parse(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
+        """Go through the table, and return where the bytes begin that the last state could not use yet."""
+        size = len(chunk)
         while True:
             if self._state == _START:
                 if self._message is None:
                     pos = self._whole_messages(chunk, pos, results)
+                if pos < size and self._is_full(results):
+                    self._has_waiting = True
+                    return pos
                 if size - pos < 2:
-                    return chunk[pos:]
+                    return pos
                 self._judge_start(chunk[pos], chunk[pos + 1])
                 pos += 2
                 self._state = _LENGTH
@@ -198,7 +246,7 @@ class _FrameParser(Generic[_Result]):
                 # 5.2: 126 and 127 stand for a length in the next 2 or 8 bytes, in network byte order.
                 end = pos + LENGTH_SIZES.get(self._length, 0)
                 if end > size:
-                    return chunk[pos:]
+                    return pos
                 self._judge_length(from_bytes(chunk[pos:end]) if end > pos else self._length)
                 pos = end
                 self._state = _MASKING_KEY
@@ -206,7 +254,7 @@ class _FrameParser(Generic[_Result]):
             if self._state == _MASKING_KEY:
                 end = pos + 4 if self._is_masked else pos
                 if end > size:
-                    return chunk[pos:]
+                    return pos
                 self._masking_key = chunk[pos:end]
                 self._missing = self._length
                 pos = end
@@ -216,7 +264,7 @@ class _FrameParser(Generic[_Result]):
             is_control = self._opcode & CONTROL
             part_size = min(self._missing, size - pos)
             if part_size < self._missing and (is_control or not part_size):
-                return chunk[pos:]
+                return pos
             if self._compressed and not is_control:
                 part_size = min(part_size, _DEFLATED_BLOCK_SIZE)
             part = chunk[pos : pos + part_size]
@@ -229,10 +277,11 @@ class _FrameParser(Generic[_Result]):
             if is_control:
                 self._has_control = True
                 close = _parse_close(part) if self._opcode is CLOSE else None
+                self._fed_size += part_size
                 self._control_frame(part, close, results)
                 if close is not None:
                     self._state = _IGNORING  # 5.5.1: no frame comes after a Close frame.
-                    return b""
+                    return size
             else:
                 self._data_part(part, results)
                 if self._missing:
@@ -315,6 +364,8 @@ class MessageDecoder(_FrameParser[Event]):
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        max_feed_events: int | None = None,
+        max_feed_size: int | None = None,
         text: Literal["str", "bytes"] = "str",
         inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None:
@@ -322,12 +373,15 @@ class MessageDecoder(_FrameParser[Event]):
             raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
         allowed_rsv = 0 if inflate is None else _RSV1
         super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv)
+        self._max_feed_events = _checked_bound("max_feed_events", max_feed_events)
+        self._max_feed_size = _checked_bound("max_feed_size", max_feed_size)
         if text not in ("str", "bytes"):
             raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
         self._text = text
         self._inflate = inflate
         self._utf8 = Utf8Validator()
-        self._room: memoryview | None = None  # what get_buffer() returned, until it is used
+        self._room = bytearray()  # what get_buffer() gave a view of
+        self._view: memoryview | None = None  # that view, until the next call
         # The payload lengths of _whole_messages: those in 7 or 16 bits that no limit refuses.
         limits = [limit for limit in (max_message_size, max_frame_size) if limit is not None]
         self._whole_size = min([0xFFFF, *limits]) if max_fragments != 0 else -1
@@ -354,14 +408,40 @@ class MessageDecoder(_FrameParser[Event]):
     def max_fragments(self) -> int | None:
         return self._max_fragments
 
+    @property
+    def max_feed_events(self) -> int | None:
+        return self._max_feed_events
+
+    @property
+    def max_feed_size(self) -> int | None:
+        return self._max_feed_size
+
+    @property
+    def has_waiting(self) -> bool:
+        """True while received bytes wait, as the last ``feed`` had completed as much as it may."""
+        return self._has_waiting
+
     def feed(self, chunk: Buffer) -> list[Event]:
         """Decode the next ``chunk``, of any size, and return what it completed, in order."""
-        self._room = None
-        return super().feed(chunk)
+        received = to_bytes(chunk)
+        if self._view is not None and not self._busy:
+            self._close_view()
+        return super().feed(received)
+
+    def _close_view(self) -> None:
+        """Let nobody write any more to the view that get_buffer() returned."""
+        view, self._view = self._view, None
+        self._room = bytearray()
+        if view is not None:
+            with suppress(BufferError):  # somebody has a part of it, which is theirs
+                view.release()
 
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
         """Return a view to receive the next bytes into, or None when ``feed`` has to be used."""
         operator.index(sizehint)
+        self._enter()
+        self._busy = False
+        self._close_view()
         if (
             self._state != _PAYLOAD
             or self._opcode & CONTROL
@@ -369,16 +449,19 @@ class MessageDecoder(_FrameParser[Event]):
             or self._missing < _LARGE_SIZE
         ):
             return None
-        self._room = memoryview(bytearray(min(self._missing, max(_LARGE_SIZE, len(self._payload)))))
-        return self._room
+        self._room = bytearray(min(self._missing, max(_LARGE_SIZE, len(self._payload))))
+        self._view = memoryview(self._room)
+        return self._view
 
     def buffer_updated(self, nbytes: int) -> list[Event]:
         """Decode what was received into the buffer that ``get_buffer`` returned last."""
         size = operator.index(nbytes)
-        if self._room is None:
-            raise RuntimeError("buffer_updated() without get_buffer() before it")
+        self._enter()
+        self._busy = False
+        if self._view is None:
+            raise RuntimeError(mistakes.NO_BUFFER)
         if not 0 <= size <= len(self._room):
-            raise ValueError(f"{size} bytes cannot have come into a buffer of {len(self._room)}")
+            raise ValueError(mistakes.more_than_the_buffer(size, len(self._room)))
         return self.feed(self._room[:size])
 
     def _control_frame(self, payload: bytes, close: Close | None, results: list[Event]) -> None:
@@ -393,6 +476,7 @@ class MessageDecoder(_FrameParser[Event]):
         if not is_last:
             return
         payload = b"".join((*self._blocks, self._payload)) if self._blocks else self._payload
+        self._fed_size += len(payload)
         if self._message is TEXT:
             if not self._utf8.complete:
                 raise PeerFault(faults.TEXT_NOT_UTF8)
@@ -414,6 +498,8 @@ class MessageDecoder(_FrameParser[Event]):
         assert self._inflate is not None
         limit = self._max_message_size
         for piece in self._inflate(part, is_last):
+            if type(piece) is not bytes:
+                raise TypeError(mistakes.not_bytes_inflated(piece))
             # 10.4: looked at piece by piece, as a thousandfold may come out of what was received.
             self._inflated_size += len(piece)
             if limit is not None and self._inflated_size > limit:
@@ -434,8 +520,9 @@ class MessageDecoder(_FrameParser[Event]):
         mask_bit, header_size = (MASK, 6) if is_masked else (0, 2)
         whole_size = self._whole_size
         as_str = self._text == "str"
+        is_bounded = self._max_feed_events is not None or self._max_feed_size is not None
         size = len(chunk)
-        while size - pos >= header_size:
+        while size - pos >= header_size and not (is_bounded and self._is_full(results)):
             first = chunk[pos]
             if first != FINAL_TEXT and first != FINAL_BINARY:
                 break
@@ -460,6 +547,7 @@ class MessageDecoder(_FrameParser[Event]):
                 except UnicodeDecodeError:
                     break
                 results.append(decoded if as_str else payload)
+            self._fed_size += length
             pos = end
         return pos
 

@@ -6,6 +6,7 @@ import operator
 import os
 from typing import TYPE_CHECKING, Final
 
+from .. import mistakes
 from ..events import Opcode, Role, is_sendable_close_code
 from .layout import (
     BINARY,
@@ -53,7 +54,16 @@ def _opcode_for(data: str | Buffer, text: bool | None) -> Opcode:
 class FrameEncoder:
     """Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
 
-    __slots__ = ("_keys", "_keys_n_forks", "_masks", "_message", "_random_bytes", "_role", "_utf8_rest")
+    __slots__ = (
+        "_busy",
+        "_keys",
+        "_keys_n_forks",
+        "_masks",
+        "_message",
+        "_random_bytes",
+        "_role",
+        "_utf8_rest",
+    )
 
     def __init__(self, role: Role, *, random_bytes: Callable[[int], bytes] | None = None) -> None:
         if random_bytes is not None and not callable(random_bytes):
@@ -61,6 +71,7 @@ class FrameEncoder:
         self._role = Role(role)
         self._masks = self._role is Role.CLIENT
         self._random_bytes = random_bytes
+        self._busy = False  # in random_bytes(), which may call anything
         self._keys: list[bytes] = []
         self._keys_n_forks = 0  # how often the process had been forked when they were made
         self._message: Opcode | None = None  # the type of the fragmented message we are in
@@ -174,7 +185,13 @@ class FrameEncoder:
     def _next_key(self) -> bytes:
         """Return a new masking key that nobody can predict (5.3, 10.3)."""
         if self._random_bytes is not None:
-            return checked_key(self._random_bytes(4))
+            if self._busy:
+                raise RuntimeError(mistakes.ENCODER_BUSY)
+            self._busy = True
+            try:
+                return checked_key(self._random_bytes(4))
+            finally:
+                self._busy = False
         if not self._keys or self._keys_n_forks != _n_forks:
             # One call a batch: 170 ns a key, not 440 (bench_encode, 3.11). A child must not use the keys of its parent.
             batch = os.urandom(_KEY_BATCH_SIZE)
