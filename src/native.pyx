@@ -650,8 +650,8 @@ cdef class MessageDecoder(_Decoder):
 
     @property
     def has_control(self):
-        """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
-        return self.control_seen
+        """True if the last ``feed`` met a Ping, a Pong, a Close or a failure, or bytes wait: else it was data alone."""
+        return self.control_seen or self.waiting is not None
 
     @property
     def has_waiting(self):

@@ -33,9 +33,8 @@ class Desk(Session):
         self.pongs: list[tuple[Any, float]] = []
         self.lost_pongs: list[Any] = []
         self.key = KEY if role is Role.SERVER else None
-        protocol = Connection(
-            role, **{name: options.pop(name) for name in ("max_message_size",) if name in options}
-        )
+        of_protocol = ("max_message_size", "max_feed_events", "max_feed_size", "compression", "codec")
+        protocol = Connection(role, **{name: options.pop(name) for name in of_protocol if name in options})
         defaults = {"ping_interval": None, "ping_timeout": 20, "close_timeout": 10, "max_queue": 4}
         super().__init__(protocol, **(defaults | options))
         self.opened()
@@ -145,7 +144,7 @@ class Desk(Session):
         self.soon.append(self._flush_at_next_turn)
 
     def _decode_soon(self) -> None:
-        self.soon.append(self._decode_on)
+        self.soon.append(self._decode_at_next_turn)
 
     def _wake(self) -> None:
         self._waiter = None

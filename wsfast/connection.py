@@ -84,6 +84,8 @@ class Connection:
         max_message_size: int | None = 1_048_576,
         max_frame_size: int | None = None,
         max_fragments: int | None = 131_072,
+        max_feed_events: int | None = None,
+        max_feed_size: int | None = None,
         text: Literal["str", "bytes"] = "str",
         random_bytes: Callable[[int], bytes] | None = None,
         limit_names: Mapping[str, str] | None = None,
@@ -98,6 +100,8 @@ class Connection:
             max_message_size=max_message_size,
             max_frame_size=max_frame_size,
             max_fragments=max_fragments,
+            max_feed_events=max_feed_events,
+            max_feed_size=max_feed_size,
             text=text,
         )
         self.encoder: FrameEncoder | DeflatingEncoder = FrameEncoder(role, random_bytes=random_bytes)
@@ -128,6 +132,8 @@ class Connection:
             max_message_size=decoder.max_message_size,
             max_frame_size=decoder.max_frame_size,
             max_fragments=decoder.max_fragments,
+            max_feed_events=decoder.max_feed_events,
+            max_feed_size=decoder.max_feed_size,
             text=decoder.text,
             inflate=Inflater(self.role, agreement).inflate,
         )

@@ -118,7 +118,7 @@ class MessageDecoder:
 
     @property
     def has_control(self) -> bool:
-        """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
+        """True if the last ``feed`` met a Ping, a Pong, a Close or a failure, or bytes wait: else it was data alone."""
 
     @property
     def has_waiting(self) -> bool:

@@ -29,7 +29,7 @@ from ..exceptions import (
 from ..handshake import USER_AGENT, ClientHandshake, redirects
 from ..http import Headers, HeadersLike
 from ..printable import shown, shown_uri
-from ..session import queue_limits
+from ..session import TURN_BOUNDS, queue_limits
 from ..uri import WebSocketURI, parse_uri
 from .arguments import other_options, size_limits
 from .connection import Connection, Logger
@@ -185,6 +185,7 @@ class connect:
             "max_message_size": max_message_size,
             "max_frame_size": max_frame_size,
             "text": text,
+            **TURN_BOUNDS,
             "limit_names": _LIMIT_NAMES,
         }
         Protocol(Role.CLIENT, **self._protocol_options)

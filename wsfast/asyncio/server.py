@@ -25,7 +25,7 @@ from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
 from ..printable import shown
-from ..session import HANDSHAKE, queue_limits
+from ..session import HANDSHAKE, TURN_BOUNDS, queue_limits
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, other_options, size_limits
 from .connection import Connection, Logger
@@ -385,6 +385,7 @@ def serve(
         "max_message_size": max_message_size,
         "max_frame_size": max_frame_size,
         "text": text,
+        **TURN_BOUNDS,
         "limit_names": {"max_message_size": "max_size", "max_frame_size": "max_size"},
     }
     connection_class = create_connection or ServerConnection

@@ -180,7 +180,7 @@ class TransportSession(Session, asyncio.Protocol):
         self._loop.call_soon(self._flush_at_next_turn)
 
     def _decode_soon(self) -> None:
-        self._loop.call_soon(self._decode_on)
+        self._loop.call_soon(self._decode_at_next_turn)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -388,8 +388,8 @@ class MessageDecoder(_FrameParser[Event]):
 
     @property
     def has_control(self) -> bool:
-        """True when the last ``feed`` met a Ping, a Pong, a Close or a failure: else it was data alone."""
-        return self._has_control
+        """True if the last ``feed`` met a Ping, a Pong, a Close or a failure, or bytes wait: else it was data alone."""
+        return self._has_control or self._has_waiting
 
     @property
     def text(self) -> Literal["str", "bytes"]:

@@ -7,8 +7,17 @@
 """
 
 from .base import Data, Deadline, Stage, queue_limits
-from .receiving import HANDSHAKE
+from .receiving import HANDSHAKE, TURN_BOUNDS
 from .session import Session
 from .writing import SENDS_PER_TURN
 
-__all__ = ["HANDSHAKE", "SENDS_PER_TURN", "Data", "Deadline", "Session", "Stage", "queue_limits"]
+__all__ = [
+    "HANDSHAKE",
+    "SENDS_PER_TURN",
+    "TURN_BOUNDS",
+    "Data",
+    "Deadline",
+    "Session",
+    "Stage",
+    "queue_limits",
+]

@@ -12,7 +12,7 @@
     _now               the clock that all deadlines are in           loop.time
     _deadline_changed  ``deadline_reached`` is due at another time   loop.call_at
     _flush_soon        call ``_flush`` at the next turn              loop.call_soon
-    _decode_soon       call ``_decode_on`` at the next turn          loop.call_soon
+    _decode_soon       call ``_decode_at_next_turn`` then            loop.call_soon
     _wake              wake the one who waits for a message or end   future.set_result
     _pong_received     tell the one who waits for this Pong          future.set_result
     _pong_lost         tell them that no Pong will come              future.set_exception

@@ -19,7 +19,7 @@ Reading pauses for a reason, and goes on when no reason is left:
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..connection import Connection as Protocol
 from .base import Data, Stage, queue_limits
@@ -36,6 +36,10 @@ QUEUE, CHUNK, PONGS, HANDSHAKE = 1, 2, 4, 8
 # Bytes of memory that messages may take while nobody waits for them. A text takes up to 4 bytes a character.
 MAX_QUEUE_SIZE = 16 * 2**20
 
+# Events and bytes of messages that one turn of the loop decodes. So 256 KiB of anything that a peer could send hold it
+# for some milliseconds (benchmarks, worst_read), and the usual read is not divided.
+TURN_BOUNDS: Final[dict[str, Any]] = {"max_feed_events": 4096, "max_feed_size": 2 * 2**20}
+
 # Bytes of chunks that are kept as they came, because there is no room for their messages.
 _MAX_HELD_SIZE = 2**20
 
@@ -43,7 +47,16 @@ _MAX_HELD_SIZE = 2**20
 class Receiving(Writing):
     """The queue, its marks, and the reasons for a pause."""
 
-    __slots__ = ("_dropping", "_held", "_high", "_low", "_n_taken", "_pauses", "_queue_size")
+    __slots__ = (
+        "_decoding_scheduled",
+        "_dropping",
+        "_held",
+        "_high",
+        "_low",
+        "_n_taken",
+        "_pauses",
+        "_queue_size",
+    )
 
     def __init__(
         self, protocol: Protocol, *, max_queue: int | tuple[int | None, int | None] | None, **options: Any
@@ -52,6 +65,7 @@ class Receiving(Writing):
         self._high, self._low = queue_limits(max_queue)
         self._queue_size = 0  # bytes of memory: at least what the queue takes, once somebody is slow
         self._pauses = 0
+        self._decoding_scheduled = False
         self._dropping = False
         self._held: list[bytes] | None = None  # chunks that came while there was no room to decode them
         self._n_taken = 0  # messages that were taken while reading was paused
@@ -111,8 +125,7 @@ class Receiving(Writing):
     def _unpause(self, reasons: int) -> None:
         paused, self._pauses = self._pauses, self._pauses & ~reasons
         if self._pauses & CHUNK:
-            if not self._pauses & QUEUE:
-                self._decode_soon()
+            self._decode_later()
         elif paused and not self._pauses and not self._is_cut():
             self._start_reading()
 
@@ -147,27 +160,34 @@ class Receiving(Writing):
     def _chunk_waits(self) -> None:
         """Decode the rest of the chunk at the next turn, so that others run before it, or when there is room."""
         self._pause(CHUNK)
-        if not self._pauses & QUEUE:
+        self._decode_later()
+
+    def _decode_later(self) -> None:
+        """Decode on at the next turn, if there is room; else that begins when there is."""
+        if self._stage is not Stage.CLOSED and not self._pauses & QUEUE and not self._decoding_scheduled:
+            self._decoding_scheduled = True
             self._decode_soon()
+
+    def _decode_at_next_turn(self) -> None:
+        self._decoding_scheduled = False
+        if self._stage is not Stage.CLOSED:
+            self._decode_on()
 
     def _decode_on(self) -> bool:
         """Decode a turn's share of the bytes that wait; return True if there were any and there was room."""
         if not self._pauses & CHUNK or (self._pauses & (QUEUE | PONGS) and self._stage is not Stage.CLOSED):
             return False
-        chunk = self._held.pop(0) if self._held and not self._has_unread() else b""
+        chunk = self._held.pop(0) if self._held and not self._decoder.has_waiting else b""
         events = self._decoder.feed(chunk)
         if not self._held:
             self._held = None
             self._feed = self._decoder.feed
         self.take_events(events)
-        if not self._has_unread() and self._held is None:
+        if not self._decoder.has_waiting and self._held is None:
             self._unpause(CHUNK)
-        elif self._stage is not Stage.CLOSED and not self._pauses & QUEUE:
-            self._decode_soon()
+        else:
+            self._decode_later()
         return True
-
-    def _has_unread(self) -> bool:
-        return getattr(self._decoder, "has_unread", False)
 
     def take_events(self, events: list[Event]) -> None:
         """Take the events that the decoder made of the bytes that came last."""

@@ -50,7 +50,7 @@ class Session(Ending):
             if self._stage is Stage.CLOSING:  # it was our Close that was answered, or will not be any more
                 self._answered()
             self._wake()
-        elif self._has_unread():
+        elif self._decoder.has_waiting:
             self._chunk_waits()
 
     def _note_control(self, event: Event | Failure) -> None:

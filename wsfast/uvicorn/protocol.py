@@ -31,7 +31,7 @@ from ..codec import CloseCode, Role
 from ..connection import Connection, ReadyState
 from ..deflate import Deflate
 from ..handshake import Request, Response, ServerHandshake
-from ..session import SENDS_PER_TURN, Deadline, Stage
+from ..session import SENDS_PER_TURN, TURN_BOUNDS, Deadline, Stage
 from .denial import Denial, phrase_of
 from .scope import decoded, make_scope
 
@@ -92,7 +92,9 @@ class WebSocketProtocol(TransportSession):
         )
         self.loop = _loop or asyncio.get_running_loop()
         super().__init__(
-            Connection(Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size),
+            Connection(
+                Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size, **TURN_BOUNDS
+            ),
             self.loop,
             ping_interval=config.ws_ping_interval,
             ping_timeout=config.ws_ping_timeout,
