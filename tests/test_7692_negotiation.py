@@ -47,6 +47,8 @@ ACCEPTED = [
     ({}, "; server_max_window_bits=15", "; server_max_window_bits=12", (False, False, 12, 15)),
     ({}, "; server_max_window_bits=10", "; server_max_window_bits=10", (False, False, 10, 15)),
     ({}, "; server_max_window_bits=9", "; server_max_window_bits=9", (False, False, 9, 15)),
+    ({}, "; server_max_window_bits=8", "; server_max_window_bits=8", (False, False, 8, 15)),
+    ({"server_max_window_bits": 8}, "", "; server_max_window_bits=8", (False, False, 8, 15)),
     ({}, '; server_max_window_bits="10"', "; server_max_window_bits=10", (False, False, 10, 15)),
     (
         {"server_max_window_bits": 15},
@@ -54,7 +56,7 @@ ACCEPTED = [
         "; server_max_window_bits=15",
         (False, False, 15, 15),
     ),
-    # 7.1.2.2: with or without a value; 8 is for us to inflate.
+    # 7.1.2.2: with or without a value.
     (
         {},
         "; client_max_window_bits",
@@ -177,13 +179,6 @@ def test_a_server_declines_a_bad_offer_and_considers_the_next(parameters: str) -
     assert agreed(agreement) == (False, False, 11, 15)
 
 
-def test_a_window_of_8_bits_is_declined_for_deflating() -> None:
-    """RFC 7692 7.1.2.1: zlib deflates with 9 bits or more, so we could not keep to it."""
-    assert accept([f"{PMD}; server_max_window_bits=8"], "deflate") is None
-    agreement = accept([f"{PMD}; server_max_window_bits=8; client_max_window_bits, {PMD}"], "deflate")
-    assert agreed(agreement) == (False, False, 12, 15)
-
-
 def test_the_first_offer_that_can_be_accepted_is() -> None:
     """RFC 7692 5.1, RFC 6455 9.1: the order is the client's preference."""
     offers = [f"x-other; a=1, {PMD}; client_max_window_bits; server_max_window_bits=10, {PMD}"]
@@ -219,6 +214,7 @@ OFFERED = [
     ({}, "; client_max_window_bits"),
     ({"client_max_window_bits": 15}, "; client_max_window_bits=15"),
     ({"client_max_window_bits": 9}, "; client_max_window_bits=9"),
+    ({"client_max_window_bits": 8}, "; client_max_window_bits=8"),
     ({"server_max_window_bits": 8}, "; server_max_window_bits=8; client_max_window_bits"),
     ({"server_max_window_bits": 15}, "; client_max_window_bits"),  # no limit: aiohttp would not answer it
     (
@@ -239,6 +235,9 @@ CONFIRMED = [
     ({}, "; server_max_window_bits=8", (False, False, 8, 12)),
     ({}, "; server_max_window_bits=15; client_max_window_bits=15", (False, False, 15, 12)),
     ({}, '; client_max_window_bits="9"', (False, False, 15, 9)),
+    ({}, "; client_max_window_bits=8", (False, False, 15, 8)),
+    ({"client_max_window_bits": 8}, "", (False, False, 15, 8)),
+    ({"client_max_window_bits": 15}, "; client_max_window_bits=8", (False, False, 15, 8)),
     ({}, "; server_no_context_takeover", (True, False, 15, 12)),
     ({}, "; client_no_context_takeover", (False, True, 15, 12)),
     ({"client_max_window_bits": 15}, "", (False, False, 15, 15)),
@@ -262,7 +261,6 @@ def test_a_client_confirms(config: Any, parameters: str, expected: Any) -> None:
 REFUSED = [
     *(({}, parameters, ".") for parameters in BAD_OFFERS),
     ({}, "; client_max_window_bits", "client_max_window_bits has no value"),  # 7.1.2.2: only an offer may
-    ({}, "; client_max_window_bits=8", "zlib"),
     ({"client_max_window_bits": 10}, "; client_max_window_bits=11", "larger than 10"),
     ({"server_max_window_bits": 10}, "; server_max_window_bits=11", "larger than 10"),
     ({"server_max_window_bits": 10}, "", "server_max_window_bits is missing"),
@@ -351,7 +349,7 @@ def test_the_server_handshake_answers_an_offer() -> None:
 
 @pytest.mark.parametrize(
     ("compression", "extensions"),
-    [(None, [PMD]), ("deflate", []), ("deflate", [f"{PMD}; server_max_window_bits=8"])],
+    [(None, [PMD]), ("deflate", []), ("deflate", [f"{PMD}; server_max_window_bits=7"])],
 )
 def test_the_server_handshake_declines(compression: Any, extensions: list[str]) -> None:
     """RFC 7692 5.1: the connection is opened without it."""
@@ -531,18 +529,6 @@ def test_compression_is_none_deflate_or_settings(compression: Any) -> None:
     for make in (ServerHandshake, lambda compression: ClientHandshake("ws://h/", compression=compression)):
         with pytest.raises(ValueError, match="compression is"):
             make(compression=compression)
-
-
-def test_what_zlib_cannot_deflate_with_is_heard_at_once() -> None:
-    """RFC 7692 7.1.2: 8 bits are for the peer's direction."""
-    with pytest.raises(ValueError, match="9 to 15"):
-        ServerHandshake(compression=Deflate(server_max_window_bits=8))
-    with pytest.raises(ValueError, match="9 to 15"):
-        accept([], Deflate(server_max_window_bits=8))
-    with pytest.raises(ValueError, match="9 to 15"):
-        ClientHandshake("ws://h/", compression=Deflate(client_max_window_bits=8))
-    ServerHandshake(compression=Deflate(client_max_window_bits=8))
-    ClientHandshake("ws://h/", compression=Deflate(server_max_window_bits=8))
 
 
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

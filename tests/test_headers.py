@@ -134,6 +134,15 @@ def test_white_space_around_a_value_is_no_part_of_it() -> None:
     assert Headers({"X": " \ta b\t "})["X"] == "a b"
 
 
+def test_number_is_written_in_digits() -> None:
+    """As in ``additional_headers={"X-Retry": 3}``."""
+    headers = Headers({"X-N": 3}, X=-1)
+    headers["X-N"] = 10**20
+    assert str(headers) == "X-N: 3\r\nX: -1\r\nX-N: 100000000000000000000\r\n\r\n"
+    with pytest.raises(TypeError):
+        headers["X"] = 1.5  # type: ignore[assignment]
+
+
 def test_every_byte_of_a_received_value_is_kept() -> None:
     """RFC 9110 5.5: obs-text is opaque; ISO 8859-1 keeps it."""
     value = bytes(range(0x80, 0x100))

@@ -38,14 +38,14 @@ class Headers(MutableMapping[str, str]):
     value, delete the name first. Iterating gives each name once, in lower case; ``raw_items`` gives all
     as they are.
 
-    A ``str`` stands for bytes in ISO 8859-1, which is what HTTP makes of them (RFC 9110 5.5). Setting strips
+    A ``str`` stands for bytes in ISO 8859-1, as in HTTP (RFC 9110 5.5); an ``int`` for its digits. Setting strips
     white space around a value, and raises ``ValueError`` for a name that is no token or a value with a
     character that cannot be sent, such as CR or LF.
     """
 
     __slots__ = ("_items", "_values")
 
-    def __init__(self, *args: HeadersLike, **kwargs: str) -> None:
+    def __init__(self, *args: HeadersLike, **kwargs: str | int) -> None:
         self._items: list[tuple[str, str]] = []
         self._values: dict[str, list[str]] = {}
         self.update(*args, **kwargs)
@@ -68,7 +68,9 @@ class Headers(MutableMapping[str, str]):
             raise MultipleValuesError(f"{name} has {len(values)} values; get_all() returns them")
         return values[0]
 
-    def __setitem__(self, name: str, value: str) -> None:
+    def __setitem__(self, name: str, value: str | int) -> None:
+        if isinstance(value, int):
+            value = str(value)
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"header name {name!r} is not a token: letters, digits and hyphens will do")
         if not _FIELD_VALUE.fullmatch(value):
@@ -121,20 +123,20 @@ class Headers(MutableMapping[str, str]):
         self._items.clear()
         self._values.clear()
 
-    def update(self, *args: HeadersLike, **kwargs: str) -> None:  # type: ignore[override]
+    def update(self, *args: HeadersLike, **kwargs: str | int) -> None:  # type: ignore[override]
         """Append headers from other ``Headers``, a mapping or pairs, and from keywords."""
         for arg in args:
             if isinstance(arg, Headers):
                 for name, value in list(arg._items):
                     self._append(name, value)
             else:
-                for name, value in arg.items() if isinstance(arg, Mapping) else arg:
-                    self[name] = value
-        for name, value in kwargs.items():
-            self[name] = value
+                for pair in arg.items() if isinstance(arg, Mapping) else arg:
+                    self.__setitem__(*pair)
+        for pair in kwargs.items():
+            self.__setitem__(*pair)
 
 
-HeadersLike: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
+HeadersLike: TypeAlias = Headers | Mapping[str, str | int] | Iterable[tuple[str, str | int]]
 
 
 @dataclass

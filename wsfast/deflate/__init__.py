@@ -16,7 +16,7 @@ And compressing and framing is one call, so that no cancellation or error can co
 
 from .config import Compression, Deflate, load_engine, settings
 from .messages import DeflatingEncoder, Inflater
-from .negotiation import Agreement, accept, check_server, confirm, offer
+from .negotiation import Agreement, accept, confirm, offer
 
 __all__ = [
     "Agreement",
@@ -25,7 +25,6 @@ __all__ = [
     "DeflatingEncoder",
     "Inflater",
     "accept",
-    "check_server",
     "confirm",
     "load_engine",
     "offer",

@@ -1,4 +1,4 @@
-"""What our caller wants of compression, and the engine that does it (RFC 7692 7.1)."""
+"""The settings of compression, and the engine that does it (RFC 7692 7.1)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Final, Literal, TypeAlias
 __all__ = ["Compression", "Deflate"]
 
 DEFAULT_WINDOW_BITS: Final = 12
-"""What we deflate with where nothing else is said: a context takes 38 KiB, with zlib's own defaults it takes 262."""
+"""The window that we deflate with, unless told otherwise: a context takes 38 KiB, and 262 with zlib's own defaults."""
 
+MIN_WINDOW_BITS: Final = 8
 MAX_WINDOW_BITS: Final = 15
 
 _Z_DEFLATED: Final = 8
@@ -29,7 +30,7 @@ class Deflate:
     - ``server_max_window_bits``, ``client_max_window_bits``: the base-2 logarithm of the window that this endpoint
       deflates with, 8 to 15. None is 12; but a client with None leaves the server its window, as many servers know no
       limit. A server always keeps to what it is asked for; it can limit those clients that offer it.
-      8 is for the peer's direction only: zlib cannot deflate with it.
+      For 8 zlib itself deflates, whatever ``engine`` is.
     - ``level``: of compression, None is the engine's default. ``mem_level``: 1 to 9, memory for speed and ratio.
     - ``threshold``: bytes below which a message is sent as it is, where ``send`` does not say otherwise. Below 128
       deflating takes longer than all the rest, and without context takeover saves next to nothing.
@@ -54,8 +55,8 @@ class Deflate:
     engine: Any = field(default="zlib", hash=False)
 
     def __post_init__(self) -> None:
-        _check_int("server_max_window_bits", self.server_max_window_bits, 8, MAX_WINDOW_BITS)
-        _check_int("client_max_window_bits", self.client_max_window_bits, 8, MAX_WINDOW_BITS)
+        _check_int("server_max_window_bits", self.server_max_window_bits, MIN_WINDOW_BITS, MAX_WINDOW_BITS)
+        _check_int("client_max_window_bits", self.client_max_window_bits, MIN_WINDOW_BITS, MAX_WINDOW_BITS)
         _check_int("threshold", self.threshold, 0)
         _check_int("max_ratio", self.max_ratio, 1)
         if self.mem_level is None or self.threshold is None:
@@ -129,7 +130,14 @@ def is_memory_error(error: Exception) -> bool:
 
 
 def make_compressor(engine: Any, config: Deflate, bits: int) -> Any:
+    """Return what deflates with a window of ``bits``: no distance in its output is longer than two to that power."""
+    level = config.level
+    if bits == MIN_WINDOW_BITS:
+        # zlib takes 9 bits or more for a raw stream. Its longest distance is the window less 262 bytes (MIN_LOOKAHEAD
+        # in its deflate.h): 250 of 512. The same is true of zlib-ng. ISA-L uses all 512.
+        engine, bits = zlib, MIN_WINDOW_BITS + 1
+        level = None if level is None else max(-1, min(level, zlib.Z_BEST_COMPRESSION))
     # Below zero: a raw stream, without zlib's header and checksum (RFC 1951).
-    if config.level is None:
+    if level is None:
         return engine.compressobj(method=_Z_DEFLATED, wbits=-bits, memLevel=config.mem_level)
-    return engine.compressobj(config.level, _Z_DEFLATED, -bits, config.mem_level)
+    return engine.compressobj(level, _Z_DEFLATED, -bits, config.mem_level)

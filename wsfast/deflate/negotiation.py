@@ -22,7 +22,7 @@ _WINDOW_BITS = re.compile(r"[89]|1[0-5]")
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both endpoints agreed on. Connections with the same agreement share one object."""
+    """The agreement of both endpoints. Connections with the same agreement share one object."""
 
     config: Deflate
     server_no_context_takeover: bool
@@ -78,8 +78,6 @@ def offer(compression: Deflate | Literal["deflate"]) -> str:
     """Return the ``Sec-WebSocket-Extensions`` of a client's request (7.1)."""
     config = settings(compression)
     assert config is not None
-    if config.client_max_window_bits == 8:
-        raise ValueError("a client's client_max_window_bits is 9 to 15: zlib cannot deflate with 8")
     return _header(
         config.server_no_context_takeover,
         config.client_no_context_takeover,
@@ -93,28 +91,20 @@ def offer(compression: Deflate | Literal["deflate"]) -> str:
 def accept(values: Sequence[str], compression: Deflate | Literal["deflate"]) -> Agreement | None:
     """Answer a client's offers, the ``values`` of its ``Sec-WebSocket-Extensions`` headers, as a server (7.1).
 
-    The first offer that is valid and that we can keep to is accepted: then ``response`` of what is returned
-    has to be sent. None declines all: send no such header. Offers of other extensions are passed over.
+    The first offer that is valid is accepted: then ``response`` of the agreement has to be sent. None declines all:
+    send no such header. Offers of other extensions are passed over.
     Raises ``InvalidHeaderFormat`` for what is no list of extensions (RFC 6455 9.1).
     """
     config = settings(compression)
     assert config is not None
-    check_server(config)
     for name, parameters in parse_extensions(values):
         if name == EXTENSION:
             try:
                 offered = _Parameters.parse(parameters, is_offer=True)
             except ValueError:
                 continue  # 7.1: "A server MUST decline an extension negotiation offer" like this
-            if offered.server_max_window_bits != 8:  # which zlib cannot keep to
-                return _accept(offered, config)
+            return _accept(offered, config)
     return None
-
-
-def check_server(config: Deflate) -> None:
-    """Raise ``ValueError`` for what a server cannot do."""
-    if config.server_max_window_bits == 8:
-        raise ValueError("a server's server_max_window_bits is 9 to 15: zlib cannot deflate with 8")
 
 
 def _accept(offered: _Parameters, config: Deflate) -> Agreement:
@@ -180,8 +170,6 @@ def _confirm(answered: _Parameters, config: Deflate, response: str) -> Agreement
         client_bits = limit or DEFAULT_WINDOW_BITS
     elif limit is not None and client_bits > limit:
         raise ValueError(f"client_max_window_bits is larger than {limit}")  # 7.1.2.2
-    elif client_bits == 8:
-        raise ValueError("client_max_window_bits is 8, with which zlib cannot deflate")
     return _agreement(
         config,
         answered.server_no_context_takeover,

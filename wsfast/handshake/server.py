@@ -123,8 +123,6 @@ class ServerHandshake:
         self._subprotocols = checked_subprotocols(subprotocols)
         self._select_subprotocol = select_subprotocol
         self._compression = deflate.settings(compression)
-        if self._compression is not None:
-            deflate.check_server(self._compression)
         self._server_header = server_header
         self._max_head_size = max_head_size
         self._problem: Problem | None = None

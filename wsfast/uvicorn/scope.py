@@ -1,4 +1,4 @@
-"""The scope of a connection (ASGI's WebSocket protocol): what the application is told of the request."""
+"""The scope of a connection (ASGI's WebSocket protocol): the request, as the application sees it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+
+from ..headers import parse_tokens
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from ..http import Request
 
 
+_SUBPROTOCOLS = "Sec-WebSocket-Protocol"
+
+
 def make_scope(
     request: Request, transport: asyncio.Transport, config: Config, app_state: dict[str, Any]
 ) -> WebSocketScope:
     raw_path, _, query_string = request.path.partition("?")
-    offers = request.headers.get_all("Sec-WebSocket-Protocol")
     return {
         "type": "websocket",
         "asgi": {"version": config.asgi_version, "spec_version": "2.4"},
@@ -37,7 +41,7 @@ def make_scope(
             (name.lower().encode("ascii"), value.encode("iso-8859-1"))
             for name, value in request.headers.raw_items()
         ],
-        "subprotocols": [offer.strip() for value in offers for offer in value.split(",")],
+        "subprotocols": parse_tokens(_SUBPROTOCOLS, request.headers.get_all(_SUBPROTOCOLS)),
         "state": app_state.copy(),
         "extensions": {"websocket.http.response": {}},
     }

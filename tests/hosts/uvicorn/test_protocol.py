@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 import pytest
-from serving import BINARY, CLOSE, PING, PONG, TEXT, Wire, answer, frame, in_loop
+from serving import BINARY, CLOSE, PING, PONG, REQUEST, TEXT, Wire, answer, frame, in_loop
 from uvicorn.protocols.utils import ClientDisconnected
 
 import wsfast.uvicorn.protocol
@@ -146,6 +146,50 @@ async def test_headers_cannot_be_split() -> None:
     assert not wire.sent
     await app.do({"type": "websocket.accept"})  # as if nothing had been tried
     assert wire.sent.count(b"date: now") == wire.sent.count(b"server: uvicorn") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"", b""),
+        (b"upgrade: websocket", b"upgrade: h2c, WebSocket"),
+        (b"upgrade: websocket", b"upgrade: h2c\r\nupgrade: websocket"),
+        (b"connection: Upgrade", b"connection: keep-alive\r\nconnection: , upgrade"),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"AQIDBAUGBwgJCgsMDQ4PEC=="),
+    ],
+)
+@in_loop
+async def test_requests_that_are_right_in_other_words(old: bytes, new: bytes) -> None:
+    """RFC 6455 4.2.1, items 3 to 5: lists, lines and case; a key is 16 bytes when decoded."""
+    app = App()
+    await app.accepted(request=REQUEST.replace(old, new) if old else REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        (b"http://admin.internal:81/x%2Fy?z", b"admin.internal:81", b"/x%2Fy"),
+        (b"HTTPS://admin.internal?z", b"admin.internal", b"/"),
+    ],
+)
+@in_loop
+async def test_host_gives_way_to_a_target_in_absolute_form(target: bytes, host: bytes, path: bytes) -> None:
+    """RFC 9112 3.2.2: "MUST ignore the received Host header field"."""
+    app = App()
+    rest = REQUEST.partition(b"\r\n")[2]
+    wire = Wire(app, request=b"GET %b HTTP/1.1\r\n" % target + rest)
+    await wire.settle()
+    assert [value for name, value in app.scope["headers"] if name == b"host"] == [host]
+    assert app.scope["raw_path"] == path
+    assert app.scope["query_string"] == b"z"
+
+
+@in_loop
+async def test_empty_elements_are_no_subprotocols() -> None:
+    """RFC 9110 5.6.1.2: a recipient ignores them."""
+    app = App()
+    await app.asked(headers=b"sec-websocket-protocol: ,a ,, b,\r\nsec-websocket-protocol: ,\r\n")
+    assert app.scope["subprotocols"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
