@@ -112,12 +112,8 @@ print(*sorted(name for name in sys.modules if name.startswith("wsfast.") and nam
 """
     loaded = set(run_python(code).stdout.split())
     codec = {
-        "wsfast.codec",
-        "wsfast.events",
-        "wsfast.faults",
-        "wsfast.native",
-        "wsfast.fallback",
-        "wsfast._version",
+        f"wsfast.{name}"
+        for name in ("codec", "events", "faults", "mistakes", "native", "fallback", "_version")
     }
     assert loaded <= codec
 
