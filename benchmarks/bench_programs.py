@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+
+import wsfast.codec
 
 from . import ROOT
 from .common.compiling import default_compiler
@@ -58,3 +61,71 @@ def test_tables(tmp_path):
     page = tmp_path / "figures.md"
     run("figures.tables", "--md", str(page))
     assert page.read_text() == (FIGURES / "figures.md").read_text()
+
+
+# Servers: processes, pinned to a core, with the clock of another process
+
+on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+# A version is called native here, and nothing else is compared.
+native = pytest.mark.skipif(wsfast.codec.IMPLEMENTATION != "native", reason="measures the native codec")
+SHORT = ("--rounds", "1", "--sample", "0.01", "--loop", "asyncio")
+
+
+@on_linux
+def test_echo():
+    own = "wsfast" if wsfast.codec.IMPLEMENTATION == "native" else "wsfast-pure"
+    printed = run("servers.echo", *SHORT, "--programs", f"raw,{own}", "--sizes", "64,65536")
+    assert "64 KiB text, 1 in flight, asyncio" in printed
+    assert "left out" not in printed
+
+
+@on_linux
+@native
+def test_clients():
+    assert "clients, 64 B text, asyncio" in run("servers.clients", *SHORT)
+
+
+@on_linux
+@native
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("fanout", ["--rounds", "1", "--connections", "3", "--broadcasts", "2"]),
+        ("handshakes", ["--rounds", "1", "--connections", "3"]),
+        ("memory", ["--connections", "20", "--programs", "raw,wsfast"]),
+        ("deflate", ["--rounds", "1"]),
+    ],
+)
+def test_servers(program, options):
+    printed = run(f"servers.{program}", *options, "--loop", "asyncio")
+    assert "wsfast" in printed.partition("KiB a connection")[2] or "CPU us of the server" in printed
+
+
+@on_linux
+@native
+def test_worst_read():
+    printed = run("servers.worst_read", "--programs", "waiting", "--inputs", "bombs of 1 KiB, emoji")
+    assert "most held" in printed
+
+
+@on_linux
+@native
+def test_compare():
+    options = ("--base", sys.executable, "--head", sys.executable, "--series", "1", "--again", "0")
+    printed = run("compare", *options, "handshakes")
+    assert "2 cells, 0 slower" in printed
+
+
+@on_linux
+def test_fallback_that_nobody_asked_for_is_refused(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['wsfast.native'] = None\n")
+    environment = {name: value for name, value in os.environ.items() if name != "WSFAST_PURE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.codec.ratios", "--seconds", "0"],
+        cwd=ROOT,
+        env=environment | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "refused to measure" in done.stderr

@@ -16,11 +16,22 @@ from .. import ROOT
 from .machine import version_of
 from .program import programs_of
 
-START_SECONDS = 20
+ANSWER_SECONDS = 30
 
 
 class ServerError(Exception):
     """A server does not do what it is measured for."""
+
+
+def read_line(process: subprocess.Popen[bytes], what: str) -> str:
+    """The next line of the output of a process, which has a while for it."""
+    assert process.stdout is not None
+    poll = select.poll()  # select() takes no descriptor above 1023
+    poll.register(process.stdout, select.POLLIN)
+    line = process.stdout.readline() if poll.poll(ANSWER_SECONDS * 1000) else b""
+    if not line:
+        raise ServerError(f"{what} did not start, died, or did not answer in {ANSWER_SECONDS} s")
+    return line.decode()
 
 
 class Server:
@@ -74,13 +85,7 @@ class Server:
 
     def answer(self) -> str:
         """Wait for a line of its output."""
-        assert self.process.stdout is not None
-        poll = select.poll()  # select() takes no descriptor above 1023
-        poll.register(self.process.stdout, select.POLLIN)
-        line = self.process.stdout.readline() if poll.poll(START_SECONDS * 1000) else b""
-        if not line:
-            raise ServerError(f"{self.name}: the server did not start, or died")
-        return line.decode()
+        return read_line(self.process, f"the server {self.name}")
 
     def cpu_ns(self) -> int:
         """The CPU time of the process until now: all its threads, user and system."""

@@ -20,7 +20,7 @@ from typing import Any
 from .. import ROOT
 from ..common.echoes import EchoSubject, loads_of
 from ..common.race import Sampled, Subject
-from ..common.server import Server, running
+from ..common.server import Server, read_line, running
 from ..hosts.uvicorn import MODULE as UVICORN
 from ..servers import deflate, fanout, programs
 from ..servers.handshakes import HandshakeSubject
@@ -73,28 +73,24 @@ class Worker:
     """A process of ``worker.py``."""
 
     def __init__(self, python: str, environment: dict[str, str]) -> None:
+        self.python = python
         self.process = subprocess.Popen(
             [python, "-m", "benchmarks.compare.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
-            text=True,
             env=os.environ | environment,
         )
         self.hello = self._read()
 
     def ask(self, command: str) -> Any:
         assert self.process.stdin is not None
-        self.process.stdin.write(command + "\n")
+        self.process.stdin.write(f"{command}\n".encode())
         self.process.stdin.flush()
         return self._read()
 
     def _read(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise MismatchError(f"{self.process.args!r} died: the benchmark does not fit that version")
-        return json.loads(line)
+        return json.loads(read_line(self.process, f"a worker of {self.python}"))
 
     def stop(self) -> None:
         self.process.kill()

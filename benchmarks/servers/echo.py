@@ -18,6 +18,7 @@ from .programs import PROGRAMS
 
 MODULE = "benchmarks.servers.programs"
 USUAL = ("raw", "picows", "picows.websockets", "wsfast", "websockets", "aiohttp", "wsproto")
+KNOWN = [name for name in PROGRAMS if name != "canned"]
 REFERENCES = ("picows.websockets", "picows")  # the peers that the others are compared with
 
 # For uvloop: load, the peer, and how many times its cost wsfast has at most.
@@ -67,7 +68,7 @@ def main() -> int:
         "--programs",
         default=",".join(USUAL),
         metavar="NAMES",
-        help=f"of {', '.join(PROGRAMS)} (default: %(default)s)",
+        help=f"of {', '.join(KNOWN)} (default: %(default)s)",
     )
     parser.add_argument("--sizes", default="64", metavar="BYTES", help="such as 8,256,102400 (default: 64)")
     parser.add_argument(
@@ -83,7 +84,7 @@ def main() -> int:
     parser.add_argument("--cpu", type=int, metavar="N", help="the core to use (default: the last one)")
     add_options(parser)
     options = parser.parse_args()
-    unknown = set(options.programs.split(",")) - set(PROGRAMS)
+    unknown = set(options.programs.split(",")) - set(KNOWN)
     if unknown:
         parser.error(f"no such program: {', '.join(sorted(unknown))}")
 

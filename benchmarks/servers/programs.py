@@ -10,6 +10,8 @@ import asyncio
 import socket
 from typing import Any
 
+from ..common.cases import KEY, frame, text_of
+from ..common.client import answer
 from ..common.program import Program
 
 
@@ -130,7 +132,29 @@ async def serve_wsproto(listening: socket.socket) -> object:
     return await asyncio.get_running_loop().create_server(Echo, sock=listening)
 
 
+async def serve_canned(listening: socket.socket) -> object:
+    """For clients: answer each frame of as many bytes as the path says with the same text, without looking at it."""
+
+    class Canned(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            self.request_size = self.n_received = 0
+            self.response = b""
+
+        def data_received(self, data: bytes) -> None:
+            if self.request_size:
+                n_frames, self.n_received = divmod(self.n_received + len(data), self.request_size)
+                self.transport.write(self.response * n_frames)
+            else:
+                text = text_of("ASCII", int(data.split()[1].strip(b"/")))
+                self.request_size, self.response = len(frame(text, KEY)), frame(text)
+                self.transport.write(answer(data))
+
+    return await asyncio.get_running_loop().create_server(Canned, sock=listening)
+
+
 PROGRAMS = {
+    "canned": Program(serve_canned),
     "raw": Program(serve_raw),
     "picows": Program(serve_picows, "picows"),
     "picows.websockets": Program(serve_picows_websockets, "picows"),
