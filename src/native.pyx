@@ -358,11 +358,17 @@ cdef class _Decoder:
         self.hindrance = BUSY
         n_used = self.walk(data, size, events)
         self.hindrance = 0
-        if n_used < size and not self.finished:
-            self.waiting = PyBytes_FromStringAndSize(<const char*>data + n_used, size - n_used)
+        if n_used < size:
+            self.keep_rest(data + n_used, size - n_used)
+        return events
+
+    cdef int keep_rest(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """Keep the bytes that come after what one feed may complete."""
+        if not self.finished:
+            self.waiting = PyBytes_FromStringAndSize(<const char*>data, size)
             self.waiting_pos = 0
             self.hindrance = WAITING
-        return events
+        return 0
 
     cdef list decode_hindered(self, const uint8_t* data, Py_ssize_t size):
         cdef list events = []
@@ -389,7 +395,7 @@ cdef class _Decoder:
         return events
 
     @cython.final
-    cdef Py_ssize_t walk(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
+    cdef inline Py_ssize_t walk(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
         """Decode the bytes there, up to the bound of a feed. Returns how many were used."""
         cdef Py_ssize_t pos = 0, n_payload
         self.control_seen = False
