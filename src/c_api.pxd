@@ -89,6 +89,8 @@ cdef extern from "kernels/frame_header.h" nogil:
         WSFAST_DEFLATED_TOO_BIG
     wsfast_verdict wsfast_read_header(
         const wsfast_rules* rules, const uint8_t* data, size_t size, wsfast_header* header)
+    int wsfast_fault_numbers(
+        wsfast_verdict verdict, const wsfast_rules* rules, const wsfast_header* header, uint64_t* numbers)
     size_t wsfast_write_header(uint8_t* to, uint8_t first, uint64_t payload_length, const uint8_t* masking_key)
     size_t wsfast_header_size(uint64_t payload_length, bint masked)
 

@@ -30,7 +30,7 @@ import os
 from operator import index
 
 from wsfast import faults, mistakes
-from wsfast.events import Close, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
+from wsfast.events import Close, Failure, Frame, FrameHeader, Opcode, Ping, Pong, Role, is_sendable_close_code
 
 IMPLEMENTATION = "native"
 
@@ -172,37 +172,35 @@ cdef uint64_t limit_of(object limit, str name) except? 0:
     return <uint64_t>min(limit, UINT64_MAX)
 
 
+# By verdict. Those with numbers in their text are functions of them.
+cdef tuple FAULTS = (
+    None,
+    faults.reserved_bits,
+    faults.reserved_opcode,
+    faults.NOT_MASKED,
+    faults.MASKED,
+    faults.CONTROL_FRAGMENTED,
+    faults.CONTROL_TOO_LONG,
+    faults.NOTHING_TO_CONTINUE,
+    faults.MESSAGE_UNFINISHED,
+    faults.too_many_fragments,
+    faults.LENGTH_TOP_BIT,
+    faults.length_not_minimal,
+    faults.frame_too_big,
+    faults.message_too_big,
+    faults.COMPRESSED_CONTINUATION,
+    faults.compressed_message_too_big,
+)
+
+
 cdef object fault_of(wsfast_verdict verdict, const wsfast_rules* rules, const wsfast_header* header):
     """The failure that a verdict stands for, with its numbers."""
-    if verdict == WSFAST_RESERVED_BITS:
-        return faults.reserved_bits((header.first & 0x70 & ~(0 if header.first & 0x08 else rules.allowed_rsv)) >> 4)
-    if verdict == WSFAST_RESERVED_OPCODE:
-        return faults.reserved_opcode(header.first & 0x0F)
-    if verdict == WSFAST_NOT_MASKED:
-        return faults.NOT_MASKED
-    if verdict == WSFAST_MASKED:
-        return faults.MASKED
-    if verdict == WSFAST_CONTROL_FRAGMENTED:
-        return faults.CONTROL_FRAGMENTED
-    if verdict == WSFAST_CONTROL_TOO_LONG:
-        return faults.CONTROL_TOO_LONG
-    if verdict == WSFAST_NOTHING_TO_CONTINUE:
-        return faults.NOTHING_TO_CONTINUE
-    if verdict == WSFAST_MESSAGE_UNFINISHED:
-        return faults.MESSAGE_UNFINISHED
-    if verdict == WSFAST_TOO_MANY_FRAGMENTS:
-        return faults.too_many_fragments(rules.max_fragments)
-    if verdict == WSFAST_LENGTH_TOP_BIT:
-        return faults.LENGTH_TOP_BIT
-    if verdict == WSFAST_LENGTH_NOT_MINIMAL:
-        return faults.length_not_minimal(header.payload_length)
-    if verdict == WSFAST_FRAME_TOO_BIG:
-        return faults.frame_too_big(header.payload_length, rules.max_frame_size)
-    if verdict == WSFAST_COMPRESSED_CONTINUATION:
-        return faults.COMPRESSED_CONTINUATION
-    if verdict == WSFAST_DEFLATED_TOO_BIG:
-        return faults.compressed_message_too_big(rules.message_size + header.payload_length, rules.max_message_size)
-    return faults.message_too_big(rules.message_size + header.payload_length, rules.max_message_size)
+    cdef uint64_t numbers[2]
+    cdef int n_numbers = wsfast_fault_numbers(verdict, rules, header, numbers)
+    fault = FAULTS[<int>verdict]
+    if n_numbers == 0:
+        return fault
+    return fault(numbers[0]) if n_numbers == 1 else fault(numbers[0], numbers[1])
 
 
 cdef object parse_close(bytes payload):
@@ -312,6 +310,7 @@ cdef class _Decoder:
     cdef readonly object failure
     cdef uint8_t hindrance          # BUSY, WAITING, VIEW: what feed() has to look at first
     cdef bint control_seen          # by the last feed(): a control frame, or a failure
+    cdef bint headers               # each header is an event
     cdef bint bounded               # one feed completes `max_events` or `max_size` bytes; then the rest of a chunk waits
     cdef uint64_t max_events
     cdef uint64_t max_size
@@ -358,11 +357,17 @@ cdef class _Decoder:
         self.hindrance = BUSY
         n_used = self.walk(data, size, events)
         self.hindrance = 0
-        if n_used < size and not self.finished:
-            self.waiting = PyBytes_FromStringAndSize(<const char*>data + n_used, size - n_used)
+        if n_used < size:
+            self.keep_rest(data + n_used, size - n_used)
+        return events
+
+    cdef int keep_rest(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """Keep the bytes that come after what one feed may complete."""
+        if not self.finished:
+            self.waiting = PyBytes_FromStringAndSize(<const char*>data, size)
             self.waiting_pos = 0
             self.hindrance = WAITING
-        return events
+        return 0
 
     cdef list decode_hindered(self, const uint8_t* data, Py_ssize_t size):
         cdef list events = []
@@ -389,7 +394,7 @@ cdef class _Decoder:
         return events
 
     @cython.final
-    cdef Py_ssize_t walk(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
+    cdef inline Py_ssize_t walk(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
         """Decode the bytes there, up to the bound of a feed. Returns how many were used."""
         cdef Py_ssize_t pos = 0, n_payload
         self.control_seen = False
@@ -405,6 +410,8 @@ cdef class _Decoder:
                 pos += self.start_frame(data + pos, size - pos)
                 if not self.in_frame:
                     break
+                if self.headers:
+                    events.append(self.frame_header())
             n_payload = size - pos
             if self.n_missing <= <uint64_t>n_payload:
                 n_payload = <Py_ssize_t>self.n_missing
@@ -459,6 +466,12 @@ cdef class _Decoder:
     cdef int end_control(self, int opcode, bytes payload, list events) except -1:
         """Make the event of a control frame that is complete."""
         raise NotImplementedError
+
+    cdef object frame_header(self):
+        cdef uint8_t first = self.header.first
+        return FrameHeader(
+            OPCODES[first & 0x0F], self.header.payload_length, first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0,
+            first & 0x10 != 0)
 
     cdef int set_role(self, object role) except -1:
         self.role = Role(role)
@@ -992,7 +1005,7 @@ cdef class FrameDecoder(_Decoder):
 
     cdef bint partial
 
-    def __cinit__(self, role, *, max_frame_size=1_048_576, max_fragments=None, partial=False, allowed_rsv=0):
+    def __cinit__(self, role, *, max_frame_size=1_048_576, max_fragments=None, partial=False, headers=False, allowed_rsv=0):
         self.set_role(role)
         self.rules.max_message_size = UINT64_MAX
         self.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
@@ -1003,6 +1016,17 @@ cdef class FrameDecoder(_Decoder):
             raise ValueError(f"allowed_rsv must be 0 to 7, not {allowed_rsv}")
         self.rules.allowed_rsv = <uint8_t>(<int>allowed_rsv << 4)
         self.partial = bool(partial)
+        self.headers = bool(headers)
+
+    @property
+    def unfinished_header(self):
+        """The bytes received of a header that is not complete."""
+        return PyBytes_FromStringAndSize(<char*>self.held, 0 if self.finished else self.n_held)
+
+    @property
+    def missing_size(self):
+        """Bytes of the payload of an unfinished frame that have not come yet."""
+        return self.n_missing if self.in_frame and not self.finished else 0
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
         cdef uint64_t offset = self.header.payload_length - self.n_missing if self.partial else 0
@@ -1020,7 +1044,7 @@ cdef class FrameDecoder(_Decoder):
         return 0
 
     cdef int end_control(self, int opcode, bytes payload, list events) except -1:
-        if opcode != WSFAST_CLOSE or self.end_close(payload) is not None:
+        if opcode != WSFAST_CLOSE or self.end_close(payload) is not None or self.headers:
             events.append(self.frame(payload, 0, True))
         return 0
 

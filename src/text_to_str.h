@@ -98,7 +98,7 @@ static inline PyObject *wsfast_unmasked_to_str(const wsfast_text_kernels *kernel
 }
 
 /* A text of no more than a part, by way of the stack. */
-static WSFAST_NOINLINE PyObject *wsfast_short_text_to_str(
+static inline PyObject *wsfast_short_text_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
     uint8_t *expects_ascii)
 {
@@ -124,7 +124,7 @@ static WSFAST_NOINLINE PyObject *wsfast_short_text_to_str(
     return wsfast_unmasked_to_str(kernels, part.bytes, size);
 }
 
-/* A text of any size that is probably not ASCII, by way of the heap. Its first `n_unmasked` bytes are at `begun`. */
+/* A text of any size, by way of the heap. Its first `n_unmasked` bytes are at `begun`. */
 static WSFAST_NOINLINE PyObject *wsfast_long_text_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
     const uint8_t *begun, size_t n_unmasked, uint8_t *expects_ascii)
@@ -145,8 +145,18 @@ static WSFAST_NOINLINE PyObject *wsfast_long_text_to_str(
     return result;
 }
 
-/* A text that began as ASCII and is not. Its first `n_unmasked` bytes are at `text`, where there is room for all. */
-static WSFAST_NOINLINE PyObject *wsfast_late_text_to_str(
+/* A text that is probably not ASCII. */
+static WSFAST_NOINLINE PyObject *wsfast_other_text_to_str(
+    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
+    uint8_t *expects_ascii)
+{
+    if (size <= WSFAST_PART_SIZE)
+        return wsfast_short_text_to_str(kernels, payload, size, masking_key, expects_ascii);
+    return wsfast_long_text_to_str(kernels, payload, size, masking_key, NULL, 0, expects_ascii);
+}
+
+/* A text that is not ASCII after all. Its first `n_unmasked` bytes are at `text`, where there is room for all. */
+static inline PyObject *wsfast_unmask_rest_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key, uint8_t *text,
     size_t n_unmasked, uint8_t *expects_ascii)
 {
@@ -166,6 +176,18 @@ static WSFAST_NOINLINE PyObject *wsfast_late_text_to_str(
             return NULL;
     }
     return wsfast_transcode(kernels, text, size, n_ascii, &measure, &part);
+}
+
+/* The same, of which the first bytes are in `begun`, a str of its size; the reference to that is taken. */
+static WSFAST_NOINLINE PyObject *wsfast_late_text_to_str(
+    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key, PyObject *begun,
+    size_t n_unmasked, uint8_t *expects_ascii)
+{
+    *expects_ascii = 0;
+    PyObject *const result = wsfast_unmask_rest_to_str(
+        kernels, payload, size, masking_key, PyUnicode_DATA(begun), n_unmasked, expects_ascii);
+    Py_DECREF(begun);
+    return result;
 }
 
 /* wsfast_mask_to_ascii() in parts, up to the first that is not ASCII; tells how much it has unmasked. */
@@ -191,11 +213,8 @@ static inline PyObject *wsfast_text_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
     uint8_t *expects_ascii)
 {
-    if (!*expects_ascii) {
-        return size <= WSFAST_PART_SIZE
-            ? wsfast_short_text_to_str(kernels, payload, size, masking_key, expects_ascii)
-            : wsfast_long_text_to_str(kernels, payload, size, masking_key, NULL, 0, expects_ascii);
-    }
+    if (!*expects_ascii)
+        return wsfast_other_text_to_str(kernels, payload, size, masking_key, expects_ascii);
     PyObject *const result = PyUnicode_New((Py_ssize_t)size, 0x7F);
     if (result == NULL || size == 0)
         return result;
@@ -204,11 +223,7 @@ static inline PyObject *wsfast_text_to_str(
     if (size <= WSFAST_PART_SIZE ? wsfast_mask_to_ascii(text, payload, size, masking_key)
                                  : wsfast_mask_parts_to_ascii(text, payload, size, masking_key, &n_unmasked))
         return result;
-    *expects_ascii = 0;
-    PyObject *const other =
-        wsfast_late_text_to_str(kernels, payload, size, masking_key, text, n_unmasked, expects_ascii);
-    Py_DECREF(result);
-    return other;
+    return wsfast_late_text_to_str(kernels, payload, size, masking_key, result, n_unmasked, expects_ascii);
 }
 
 /* The str of a text that lies in memory of ours, is valid and, if there are kernels, measured. Its first `n_ascii`

@@ -251,8 +251,14 @@ def histories(decoders: list[Any], chunks: list[bytes]) -> None:
         seen = []
         for decoder in decoders:
             events = decoder.feed(chunk)
-            has_control = decoder.has_control if type(decoder).__name__ == "MessageDecoder" else None
-            seen.append(([type(event) for event in events], events, decoder.failure, has_control))
+            if type(decoder).__name__ == "MessageDecoder":
+                state = [decoder.has_control, decoder.has_waiting]
+            else:
+                state = [decoder.unfinished_header, decoder.missing_size]
+            failure = decoder.failure
+            if failure is not None:
+                state += [failure.kind, failure.numbers]
+            seen.append(([type(event) for event in events], events, failure, state))
         assert seen[0] == seen[1], f"chunk {number} of {[len(chunk) for chunk in chunks]}"
 
 
@@ -263,15 +269,21 @@ def compare_decoders(codecs: tuple[ModuleType, ModuleType], rng: random.Random) 
     chunks = random_chunks(rng, wire)
     limits = random_limits(rng)
     histories([codec.MessageDecoder(role, **limits) for codec in codecs], chunks)
+    bounds = {
+        "max_feed_events": rng.choice((None, 1, 2, 5)),
+        "max_feed_size": rng.choice((None, 1, 100, 5000)),
+    }
+    histories([codec.MessageDecoder(role, **limits, **bounds) for codec in codecs], [*chunks, *[b""] * 20])
     limits.pop("max_message_size", None)
     if rng.randrange(2):
         limits["allowed_rsv"] = rng.randrange(8)
     for partial in (False, True):
-        histories([codec.FrameDecoder(role, partial=partial, **limits) for codec in codecs], chunks)
+        options = {"partial": partial, "headers": bool(rng.randrange(2)), **limits}
+        histories([codec.FrameDecoder(role, **options) for codec in codecs], chunks)
 
 
 def test_random_streams_decode_alike(codecs: tuple[ModuleType, ModuleType]) -> None:
-    """RFC 6455 5: events, failures (code, text, section) and ``has_control``, chunk by chunk."""
+    """RFC 6455 5: events, failures (code, text, section, kind, numbers) and what waits, chunk by chunk."""
     for number in range(N_STREAMS):
         seed = f"{SEED}-{number}"
         try:
@@ -299,7 +311,7 @@ def test_any_bytes_decode_alike(
     chunks = cut(wire, range(size, len(wire), size))
     histories([codec.MessageDecoder(role, max_message_size=20) for codec in codecs], chunks)
     for partial in (False, True):
-        options = {"partial": partial, "allowed_rsv": bits, "max_frame_size": 30}
+        options = {"partial": partial, "headers": True, "allowed_rsv": bits, "max_frame_size": 30}
         histories([codec.FrameDecoder(role, **options) for codec in codecs], chunks)
 
 

@@ -25,7 +25,7 @@ from helpers import (
     splits,
 )
 
-from wsfast.events import Failure, Frame, Opcode, Role
+from wsfast.events import Failure, Frame, FrameHeader, Opcode, Role
 
 TEXTS_OF_BITS = {1: "RSV3", 2: "RSV2", 3: "RSV2 and RSV3", 4: "RSV1", 6: "RSV1 and RSV2"}
 
@@ -249,3 +249,85 @@ def test_large_frame_in_parts_is_not_kept(codec: ModuleType, peer: Peer) -> None
     parts = [part for chunk in chunks for part in decoder.feed(chunk)]
     assert len(parts) == len(chunks)
     assert b"".join(part.payload for part in parts) == payload
+
+
+def test_headers_are_told_before_their_payload(codec: ModuleType, peer: Peer) -> None:
+    """RFC 6455 5.2: of data frames and control frames, under every chunking."""
+    stream = join(
+        peer.frame(TEXT, "Hel", fin=False, rsv=4),
+        peer.frame(PING, b"ping"),
+        peer.frame(CONTINUATION, b"x" * 70_000, rsv=3),
+        peer.frame(BINARY, b""),
+        peer.frame(CLOSE, b"\x03\xe8bye"),
+    )
+    expected: list[Frame | FrameHeader] = [
+        FrameHeader(Opcode.TEXT, 3, fin=False, rsv1=True),
+        Frame(Opcode.TEXT, b"Hel", fin=False, rsv1=True),
+        FrameHeader(Opcode.PING, 4),
+        Frame(Opcode.PING, b"ping"),
+        FrameHeader(Opcode.CONTINUATION, 70_000, rsv2=True, rsv3=True),
+        Frame(Opcode.CONTINUATION, b"x" * 70_000, rsv2=True, rsv3=True),
+        FrameHeader(Opcode.BINARY, 0),
+        Frame(Opcode.BINARY, b""),
+        FrameHeader(Opcode.CLOSE, 5),
+        Frame(Opcode.CLOSE, b"\x03\xe8bye"),
+    ]
+    for chunks in (
+        [stream],
+        [stream[pos : pos + 1] for pos in range(len(stream))],
+        cut(stream, [2, 20, 30_000]),
+    ):
+        decoder = codec.FrameDecoder(peer.role, allowed_rsv=7, headers=True)
+        got = [one for chunk in chunks for one in decoder.feed(chunk)]
+        assert got == expected
+        assert {type(one.payload_length) for one in got if isinstance(one, FrameHeader)} == {int}
+
+
+def test_header_and_parts(codec: ModuleType, peer: Peer) -> None:
+    """RFC 6455 5.2: what is received of a frame whose end has not come, and how much is missing."""
+    decoder = codec.FrameDecoder(peer.role, headers=True, partial=True, max_frame_size=None)
+    stream = peer.frame(BINARY, b"0123456789" * 10_000)
+    size = peer.header_size(100_000)
+    for pos in range(size):
+        assert decoder.unfinished_header == stream[:pos]
+        assert decoder.missing_size == 0
+        expected = [FrameHeader(Opcode.BINARY, 100_000)] if pos == size - 1 else []
+        assert decoder.feed(stream[pos : pos + 1]) == expected
+    assert decoder.unfinished_header == b""
+    assert decoder.missing_size == 100_000
+    assert decoder.feed(stream[size : size + 3]) == [
+        Frame(Opcode.BINARY, b"012", offset=0, frame_finished=False)
+    ]
+    assert decoder.missing_size == 99_997
+    assert decoder.feed(stream[size + 3 :])[0].frame_finished
+    assert decoder.missing_size == 0
+    assert decoder.feed(peer.frame(PING, b"ping")[:-1]) == [FrameHeader(Opcode.PING, 4)]
+    assert decoder.missing_size == 1
+    assert decoder.unfinished_header == b""
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        (b"\x03", "CLOSE_PAYLOAD_OF_ONE_BYTE"),
+        (b"\x03\xed", "INVALID_CLOSE_CODE"),
+        (b"\x03\xe8\xff", "CLOSE_REASON_NOT_UTF8"),
+    ],
+)
+def test_with_headers_a_bad_close_frame_is_told_too(
+    codec: ModuleType, peer: Peer, payload: bytes, kind: str
+) -> None:
+    """RFC 6455 5.5.1: its body is wanted for what is said about it."""
+    decoder = codec.FrameDecoder(peer.role, headers=True)
+    got = decoder.feed(peer.frame(CLOSE, payload) + b"ignored")
+    assert got == [FrameHeader(Opcode.CLOSE, len(payload)), Frame(Opcode.CLOSE, payload)]
+    assert decoder.failure.kind == kind
+    assert decoder.missing_size == 0
+    assert decoder.unfinished_header == b""
+
+
+def test_a_header_that_breaks_a_rule_is_not_told(codec: ModuleType, peer: Peer) -> None:
+    decoder = codec.FrameDecoder(peer.role, headers=True, max_frame_size=10)
+    assert decoder.feed(peer.frame(BINARY, bytes(11))) == []
+    assert (decoder.failure.kind, decoder.failure.numbers) == ("FRAME_TOO_BIG", (11, 10))
+    assert decoder.unfinished_header == b""

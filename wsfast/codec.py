@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .events import Close, CloseCode, Event, Failure, Frame, Opcode, Ping, Pong, Role
+from .events import Close, CloseCode, Event, Failure, Frame, FrameHeader, Opcode, Ping, Pong, Role
 
 __all__ = [
     "IMPLEMENTATION",
@@ -25,6 +25,7 @@ __all__ = [
     "Frame",
     "FrameDecoder",
     "FrameEncoder",
+    "FrameHeader",
     "MessageDecoder",
     "Opcode",
     "Ping",

@@ -10,15 +10,17 @@ This file knows nothing of parsing, sockets or handshakes.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 __all__ = [
     "Close",
     "CloseCode",
     "Event",
     "Failure",
+    "FailureKind",
     "Frame",
+    "FrameHeader",
     "Opcode",
     "Ping",
     "Pong",
@@ -96,17 +98,48 @@ class Close:
     reason: str = ""
 
 
+FailureKind: TypeAlias = Literal[
+    "RESERVED_BITS",
+    "RESERVED_OPCODE",
+    "NOT_MASKED",
+    "MASKED",
+    "CONTROL_FRAGMENTED",
+    "CONTROL_TOO_LONG",
+    "NOTHING_TO_CONTINUE",
+    "MESSAGE_UNFINISHED",
+    "TOO_MANY_FRAGMENTS",
+    "LENGTH_TOP_BIT",
+    "LENGTH_NOT_MINIMAL",
+    "FRAME_TOO_BIG",
+    "MESSAGE_TOO_BIG",
+    "COMPRESSED_CONTINUATION",
+    "DEFLATED_TOO_BIG",
+    "INFLATED_TOO_BIG",
+    "RATIO_TOO_HIGH",
+    "INFLATE_FAILED",
+    "TEXT_NOT_UTF8",
+    "CLOSE_PAYLOAD_OF_ONE_BYTE",
+    "INVALID_CLOSE_CODE",
+    "CLOSE_REASON_NOT_UTF8",
+]
+"""Which rule the peer broke: the names of ``wsfast_verdict`` in C, and those of ``faults`` for payloads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What the peer did wrong, as data: the connection has to be failed with ``code`` (RFC 6455 7.1.7).
 
-    ``reason`` fits into a Close frame (at most 123 bytes of ASCII); ``section`` is the part of RFC 6455
-    that was violated, such as ``"5.2"``; that of another begins with its name, as in ``"RFC 7692 6.1"``.
+    ``reason`` fits into a Close frame (at most 123 bytes of ASCII). ``section`` is the part of RFC 6455 that was
+    violated, such as ``"5.2"``; that of another RFC begins with its name, as in ``"RFC 7692 6.1"``. ``kind`` names the
+    rule for programs, and ``numbers`` are those in the text, in their order, such as a size and its limit. Failures
+    with the same text are equal.
     """
 
     code: int
     reason: str
     section: str
+    kind: FailureKind | Literal[""] = field(default="", compare=False)
+    numbers: tuple[int, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.reason} ({self.reference})"
@@ -134,6 +167,21 @@ class Frame:
     rsv3: bool = False
     offset: int = 0
     frame_finished: bool = True
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class FrameHeader:
+    """The header of a frame (RFC 6455 5.2). A ``FrameDecoder`` with ``headers=True`` tells it once it is judged.
+
+    ``payload_length`` is in bytes. The payload follows, in one ``Frame`` or in parts.
+    """
+
+    opcode: Opcode
+    payload_length: int
+    fin: bool = True
+    rsv1: bool = False
+    rsv2: bool = False
+    rsv3: bool = False
 
 
 Event: TypeAlias = str | bytes | Ping | Pong | Close

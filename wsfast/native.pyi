@@ -11,11 +11,11 @@ A peer's mistake is data: see ``failure``.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Final, Generic, Literal, overload
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, TypeVar
 
-from .events import Event, Failure, Frame, Role
+from .events import Event, Failure, Frame, FrameHeader, Role
 
 IMPLEMENTATION: Final[str]
 KERNEL: Final[str]
@@ -139,27 +139,52 @@ class MessageDecoder:
     @property
     def max_feed_size(self) -> int | None: ...
 
-class FrameDecoder:
+_FrameEvent = TypeVar("_FrameEvent", Frame, Frame | FrameHeader, default=Frame)
+
+class FrameDecoder(Generic[_FrameEvent]):
     """Bytes in, frames out: the same parser without message assembly (RFC 6455 5).
 
     For those who need fragments, or payloads before they are complete. Checks all of section 5 (with the
     body of Close frames, and the order of fragments), but not whether text is UTF-8: whoever joins it does.
 
     ``partial``: return the payload of a data frame in parts, as it arrives (an empty frame is one part).
+    ``headers``: tell each header as a ``FrameHeader`` as soon as it is judged, before the frame; a Close frame whose
+    body is a fault is returned then too, next to the ``failure``.
     ``allowed_rsv``: bits that an extension defines for data frames, RSV1 as 4, RSV2 as 2, RSV3 as 1.
     """
 
+    @overload
     def __init__(
-        self,
+        self: FrameDecoder[Frame],
         role: Role,
         *,
         max_frame_size: int | None = 1_048_576,
         max_fragments: int | None = None,
         partial: bool = False,
+        headers: Literal[False] = False,
         allowed_rsv: int = 0,
     ) -> None: ...
-    def feed(self, chunk: Buffer) -> list[Frame]:
+    @overload
+    def __init__(
+        self: FrameDecoder[Frame | FrameHeader],
+        role: Role,
+        *,
+        max_frame_size: int | None = 1_048_576,
+        max_fragments: int | None = None,
+        partial: bool = False,
+        headers: Literal[True],
+        allowed_rsv: int = 0,
+    ) -> None: ...
+    def feed(self, chunk: Buffer) -> list[_FrameEvent]:
         """Decode the next ``chunk``. After a Close frame, and after a failure, bytes are ignored."""
+
+    @property
+    def unfinished_header(self) -> bytes:
+        """The bytes received of a header that is not complete."""
+
+    @property
+    def missing_size(self) -> int:
+        """Bytes of the payload of an unfinished frame that have not come yet."""
 
     @property
     def failure(self) -> Failure | None:

@@ -164,6 +164,37 @@ static inline wsfast_verdict wsfast_read_header(
     return WSFAST_COMPLETE;
 }
 
+/* The numbers that belong to a verdict, in the order of its text; returns how many there are, at most 2. */
+static inline int wsfast_fault_numbers(
+    wsfast_verdict verdict, const wsfast_rules *rules, const wsfast_header *header, uint64_t *numbers)
+{
+    switch (verdict) {
+    case WSFAST_RESERVED_BITS: /* as a number of 3 bits, RSV1 the highest */
+        numbers[0] = (header->first & 0x70 & ~(wsfast_is_control(header->first) ? 0 : rules->allowed_rsv)) >> 4;
+        return 1;
+    case WSFAST_RESERVED_OPCODE:
+        numbers[0] = header->first & 0x0F;
+        return 1;
+    case WSFAST_TOO_MANY_FRAGMENTS:
+        numbers[0] = rules->max_fragments;
+        return 1;
+    case WSFAST_LENGTH_NOT_MINIMAL:
+        numbers[0] = header->payload_length;
+        return 1;
+    case WSFAST_FRAME_TOO_BIG:
+        numbers[0] = header->payload_length;
+        numbers[1] = rules->max_frame_size;
+        return 2;
+    case WSFAST_MESSAGE_TOO_BIG:
+    case WSFAST_DEFLATED_TOO_BIG:
+        numbers[0] = rules->message_size + header->payload_length;
+        numbers[1] = rules->max_message_size;
+        return 2;
+    default:
+        return 0;
+    }
+}
+
 /* Write the header of a frame to `to`, which has room for WSFAST_MAX_HEADER_SIZE bytes; returns its size.
  *
  * `masking_key`: the four bytes in their order in memory, or NULL for a frame that is not masked.

@@ -33,7 +33,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from .. import faults, mistakes
-from ..events import Close, Event, Failure, Frame, Opcode, Ping, Pong, Role, is_sendable_close_code
+from ..events import (
+    Close,
+    Event,
+    Failure,
+    Frame,
+    FrameHeader,
+    Opcode,
+    Ping,
+    Pong,
+    Role,
+    is_sendable_close_code,
+)
 from ..faults import PeerFault
 from .layout import (
     CLOSE,
@@ -140,6 +151,7 @@ class _FrameParser(Generic[_Result]):
         self._tail_pos = 0
         self._has_waiting = False  # ... the second of these
         # The frame in hand.
+        self._head = b""  # its header, as far as it is judged
         self._fin = False
         self._rsv = 0  # RSV1 as 4, RSV2 as 2, RSV3 as 1
         self._opcode = CONTINUATION
@@ -226,6 +238,13 @@ class _FrameParser(Generic[_Result]):
         """Take a control frame; ``close`` is what a Close frame says."""
         raise NotImplementedError
 
+    def _header_ended(self, results: list[_Result]) -> None:
+        """Take a header that was judged; its payload follows."""
+
+    def _close_of(self, payload: bytes, results: list[_Result]) -> Close:
+        """Return what a Close frame says."""
+        return _parse_close(payload)
+
     def _parse(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
         """Go through the table, and return where the bytes begin that the last state could not use yet."""
         size = len(chunk)
@@ -239,6 +258,7 @@ class _FrameParser(Generic[_Result]):
                 if size - pos < 2:
                     return pos
                 self._judge_start(chunk[pos], chunk[pos + 1])
+                self._head = chunk[pos : pos + 2]
                 pos += 2
                 self._state = _LENGTH
 
@@ -248,6 +268,7 @@ class _FrameParser(Generic[_Result]):
                 if end > size:
                     return pos
                 self._judge_length(from_bytes(chunk[pos:end]) if end > pos else self._length)
+                self._head += chunk[pos:end]
                 pos = end
                 self._state = _MASKING_KEY
 
@@ -259,6 +280,7 @@ class _FrameParser(Generic[_Result]):
                 self._missing = self._length
                 pos = end
                 self._state = _PAYLOAD
+                self._header_ended(results)
 
             # The state is PAYLOAD. Data is used as it comes; a control frame is small and waits to be whole.
             is_control = self._opcode & CONTROL
@@ -276,7 +298,7 @@ class _FrameParser(Generic[_Result]):
             self._missing -= part_size
             if is_control:
                 self._has_control = True
-                close = _parse_close(part) if self._opcode is CLOSE else None
+                close = self._close_of(part, results) if self._opcode is CLOSE else None
                 self._fed_size += part_size
                 self._control_frame(part, close, results)
                 if close is not None:
@@ -552,7 +574,7 @@ class MessageDecoder(_FrameParser[Event]):
         return pos
 
 
-class FrameDecoder(_FrameParser[Frame]):
+class FrameDecoder(_FrameParser[Frame | FrameHeader]):
     """Bytes in, frames out (RFC 6455 5). ``native.pyi`` says what each argument means."""
 
     def __init__(
@@ -562,17 +584,46 @@ class FrameDecoder(_FrameParser[Frame]):
         max_frame_size: int | None = 1_048_576,
         max_fragments: int | None = None,
         partial: bool = False,
+        headers: bool = False,
         allowed_rsv: int = 0,
     ) -> None:
         if _checked_int("allowed_rsv", allowed_rsv) > 0b111:
             raise ValueError(f"allowed_rsv is {allowed_rsv}, above 7")
         super().__init__(role, None, max_frame_size, max_fragments, allowed_rsv)
         self._partial = bool(partial)
+        self._headers = bool(headers)
 
-    def _control_frame(self, payload: bytes, close: Close | None, results: list[Frame]) -> None:
+    @property
+    def unfinished_header(self) -> bytes:
+        """The bytes received of a header that is not complete."""
+        if self._state == _START:
+            return self._tail
+        return self._head + self._tail if self._state in (_LENGTH, _MASKING_KEY) else b""
+
+    @property
+    def missing_size(self) -> int:
+        """Bytes of the payload of an unfinished frame that have not come yet."""
+        return self._missing - len(self._tail) if self._state == _PAYLOAD else 0
+
+    def _rsv_bits(self) -> tuple[bool, bool, bool]:
+        return bool(self._rsv & 4), bool(self._rsv & 2), bool(self._rsv & 1)
+
+    def _header_ended(self, results: list[Frame | FrameHeader]) -> None:
+        if self._headers:
+            results.append(FrameHeader(self._opcode, self._length, self._fin, *self._rsv_bits()))
+
+    def _close_of(self, payload: bytes, results: list[Frame | FrameHeader]) -> Close:
+        try:
+            return _parse_close(payload)
+        except PeerFault:
+            if self._headers:
+                results.append(Frame(self._opcode, payload))
+            raise
+
+    def _control_frame(self, payload: bytes, close: Close | None, results: list[Frame | FrameHeader]) -> None:
         results.append(Frame(self._opcode, payload))
 
-    def _data_part(self, part: bytes, results: list[Frame]) -> None:
+    def _data_part(self, part: bytes, results: list[Frame | FrameHeader]) -> None:
         offset = 0
         if self._partial:
             offset = self._length - self._missing - len(part)
@@ -582,5 +633,4 @@ class FrameDecoder(_FrameParser[Frame]):
                 return
             part = bytes(self._payload)
             self._payload = bytearray()
-        rsv1, rsv2, rsv3 = (bool(self._rsv & bit) for bit in (4, 2, 1))
-        results.append(Frame(self._opcode, part, self._fin, rsv1, rsv2, rsv3, offset, not self._missing))
+        results.append(Frame(self._opcode, part, self._fin, *self._rsv_bits(), offset, not self._missing))
