@@ -39,8 +39,8 @@ def python_files(report: Path, tree: Path) -> dict[str, File]:
     found = {}
     for name, data in json.loads(report.read_text())["files"].items():
         file = File()
-        file.lines = {number: True for number in data["executed_lines"]}
-        file.lines |= {number: False for number in data["missing_lines"]}
+        file.lines = dict.fromkeys(data["executed_lines"], True)
+        file.lines |= dict.fromkeys(data["missing_lines"], False)
         summary = data["summary"]
         file.branches = (summary["num_branches"], summary["covered_branches"])
         found[Path(tree, name).resolve().relative_to(tree).as_posix()] = file
@@ -82,7 +82,9 @@ def print_table(files: dict[str, File], show_missing: bool) -> None:
     for name, file in sorted(files.items()):
         n_lines, n_missing = len(file.lines), len(file.missing)
         share = 100 * (n_lines - n_missing) / n_lines if n_lines else 100
-        branches = "" if file.branches is None else f"{file.branches[0]:8} {file.branches[0] - file.branches[1]:9}"
+        branches = (
+            "" if file.branches is None else f"{file.branches[0]:8} {file.branches[0] - file.branches[1]:9}"
+        )
         print(f"{name:36} {n_lines:6} {n_missing:7} {share:5.1f} {branches}")
         if show_missing and n_missing:
             print(f"    {ranges(file.missing)}")
@@ -96,7 +98,9 @@ def main(arguments: list[str]) -> int:
     for kind in ("pyx", "pxi", "pxd", "h", "c"):
         expected |= {path.relative_to(tree).as_posix() for path in (tree / "src").rglob(f"*.{kind}")}
     absent = sorted(expected - files.keys() - NO_CODE - {"src/native.c"})
-    never = sorted(name for name, file in files.items() if file.lines and len(file.missing) == len(file.lines))
+    never = sorted(
+        name for name, file in files.items() if file.lines and len(file.missing) == len(file.lines)
+    )
     for name in absent:
         print(f"{name} is not in the table")
     for name in never:
