@@ -25,6 +25,8 @@ from websockets.exceptions import InvalidStatus as TheirInvalidStatus
 from websockets.protocol import State
 from websockets.uri import parse_uri as their_parse_uri
 
+from wsfast.connection import Connection
+from wsfast.events import Role
 from wsfast.exceptions import (
     InvalidHandshake,
     InvalidHeader,
@@ -1050,6 +1052,15 @@ def test_bytes_before_our_answer_are_limited(chunk_size: int) -> None:
         assert response.status_code == (101 if size == MAX_EARLY_SIZE else 400)
         assert (handshake.error is None) == (size == MAX_EARLY_SIZE)
         assert handshake.trailing_data == bytes(MAX_EARLY_SIZE)
+
+
+def test_bytes_behind_the_request_are_given_back() -> None:
+    """A connection lives longer than its handshake, and keeps nothing of it that was handed on."""
+    handshake = receive(ServerHandshake(), [request() + bytes(1000)])
+    connection = Connection(Role.SERVER, handshake=handshake)
+    handshake.send_response(handshake.accept())
+    assert connection.open() == bytes(1000)
+    assert handshake.trailing_data == b""
 
 
 def test_too_many_bytes_between_accept_and_send_response() -> None:

@@ -691,6 +691,64 @@ async def test_subclasses_hear_of_control_frames() -> None:
     await wired.finish()
 
 
+# A sender that never has to wait
+
+
+@pytest.mark.parametrize("kind", ["send", "ping", "pong", "fragments"])
+@both_roles
+@without_io
+async def test_a_sender_that_never_waits_lets_others_run(role: Role, kind: str) -> None:
+    """And it hears of it when its peer is gone: asyncio tells that in a turn of the loop."""
+    wired = wire(role)
+    n_sends = 0
+
+    async def send_for_ever() -> None:
+        nonlocal n_sends
+        while True:
+            n_sends += 1
+            if kind == "send":
+                await wired.connection.send("tick")
+            elif kind == "ping":
+                await wired.connection.ping(n_sends.to_bytes(8, "big"))
+            elif kind == "pong":
+                await wired.connection.pong(b"tick")
+            else:
+                await wired.connection.send(["t", "ick"])
+
+    sending = asyncio.create_task(send_for_ever())
+    for turn in range(1, 10):
+        await turns(1)
+        assert n_sends <= 64 * turn + 1
+    wired.transport.break_off(ConnectionResetError())
+    n_before = n_sends
+    with pytest.raises(ConnectionClosedError) as closed:
+        await sending
+    assert isinstance(closed.value.__cause__, ConnectionResetError)
+    assert n_sends - n_before <= 8
+
+
+@without_io
+async def test_a_sender_of_batches_lets_others_run(connection_codec: ModuleType) -> None:
+    """Frames are collected as long as messages wait, and 64 KiB of them are a turn."""
+    wired = wire(Role.SERVER)
+    wired.receive_text("nobody takes it")
+    n_sends = 0
+
+    async def send_for_ever() -> None:
+        nonlocal n_sends
+        while True:
+            n_sends += 1
+            await wired.connection.send(b"x" * 1000)
+
+    sending = asyncio.create_task(send_for_ever())
+    for turn in range(1, 10):
+        await turns(1)
+        assert n_sends <= 70 * turn + 1
+    wired.transport.break_off(ConnectionResetError())
+    with pytest.raises(ConnectionClosedError):
+        await sending
+
+
 # Keepalive
 
 

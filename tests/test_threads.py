@@ -5,10 +5,12 @@ The codec's objects are for one thread at a time (RFC 6455 knows no threads; ``w
 
 from __future__ import annotations
 
+import os
 import threading
 from types import ModuleType
 
-from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, frame, join
+import pytest
+from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, frame, join, run_python
 
 from wsfast.events import Ping, Role
 
@@ -68,3 +70,37 @@ def test_encoders_in_threads_have_different_keys(codec: ModuleType) -> None:
     assert len(keys) == 4000
     # Of 4000 random keys of 32 bits two are the same in one run of 500; ten never are.
     assert len(set(keys)) > 3990
+
+
+CHANGING = """
+import mmap, os, signal, sys
+from wsfast.codec import MessageDecoder, Role
+
+SIZE = 3 * 100_000
+HEADER = b"\\x81\\x7f" + SIZE.to_bytes(8, "big")
+shared = mmap.mmap(-1, len(HEADER) + SIZE)
+wide, narrow = "안".encode() * (SIZE // 3), b"a" * SIZE
+shared[:] = HEADER + wide
+child = os.fork()
+if child == 0:
+    while os.getppid() != 1:
+        shared[len(HEADER):] = narrow
+        shared[len(HEADER):] = wide
+    os._exit(0)
+try:
+    for _ in range(300):
+        for message in MessageDecoder(Role.CLIENT, max_message_size=None).feed(shared):
+            # A str that CPython made has the narrowest kind for its highest character.
+            assert sys.getsizeof(message) == sys.getsizeof("".join(list(message)))
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="another process has to change the buffer")
+@pytest.mark.parametrize("pure", ["0", "1"], ids=["native", "fallback"])
+def test_a_buffer_that_changes_is_read_once(pure: str) -> None:
+    """What is measured is what is used: a text that changes meanwhile cannot lead out of its str."""
+    result = run_python(CHANGING, WSFAST_PURE=pure)
+    assert (result.returncode, result.stderr) == (0, "")

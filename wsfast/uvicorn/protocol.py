@@ -93,7 +93,11 @@ class WebSocketProtocol(TransportSession):
         self.loop = _loop or asyncio.get_running_loop()
         super().__init__(
             Connection(
-                Role.SERVER, handshake=self.handshake, max_message_size=config.ws_max_size, **TURN_BOUNDS
+                Role.SERVER,
+                handshake=self.handshake,
+                max_message_size=config.ws_max_size,
+                limit_names={"max_message_size": "ws_max_size"},
+                **TURN_BOUNDS,
             ),
             self.loop,
             ping_interval=config.ws_ping_interval,
