@@ -228,6 +228,7 @@ SAFE_ARGUMENTS = {
     "path",
     "answer",
     "get_client_addr(self.scope)",
+    "error.strerror",  # of the system
     "status",  # a number, and its phrase from a table
     "phrase_of(status)",
 }
