@@ -229,6 +229,7 @@ SAFE_ARGUMENTS = {
     "answer",
     "get_client_addr(self.scope)",
     "error.strerror",  # of the system
+    "type(error).__name__",
     "status",  # a number, and its phrase from a table
     "phrase_of(status)",
 }

@@ -214,10 +214,11 @@ def check_client(source: Source) -> None:
     assert seen == connect(options, [received], bool(flags & 4)), "chunking makes a difference"
 
 
-def after_user(text: str) -> str:
-    """What may be a password: after the user name, up to the last "@"; empty if it is too short to be told apart."""
+def shows_no_password(told: str, text: str) -> None:
+    """Check that ``told`` has nothing of what stands between a user name and the last "@" of ``text``."""
     match = re.match(r"(?:wss?|https?)://user:(.{4,})@", text, re.DOTALL)
-    return match[1] if match else ""
+    if match is not None and match[1] not in text[match.end() :]:
+        assert match[1] not in told, text
 
 
 def check_redirect(uri: WebSocketURI, reference: str) -> None:
@@ -242,8 +243,7 @@ def check_uri(source: Source) -> None:
         uri = parse_uri(text)
     except InvalidURI as error:
         told(error)
-        if (secret := after_user(text)) and secret not in text.partition(secret)[2]:
-            assert secret not in str(error), text
+        shows_no_password(str(error), text)
         return
     check_redirect(uri, text)
     assert uri.host
