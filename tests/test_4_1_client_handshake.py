@@ -312,8 +312,16 @@ def test_large_frames_behind_the_response_are_kept() -> None:
         # Options in two lines, empty elements.
         b"HTTP/1.1 101 OK\r\nUpgrade: ,websocket,\r\nConnection: keep-alive\r\nConnection: ,, Upgrade\r\n"
         b"Sec-WebSocket-Accept: %s\r\n\r\n",
+        # Folded, with bare LF, and with obs-text in a value that is not ours (RFC 9112 2.2, 5.2; RFC 9110 5.5).
+        b"HTTP/1.1 101 OK\nUpgrade: websocket\nConnection: keep-alive,\n\tUpgrade\nX: \xff\xe9\n"
+        b"Sec-WebSocket-Accept: %s\n\n",
+        # A body that no 1xx has (RFC 9112 6.3): frames follow.
+        b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
+        b"Content-Length: 5\r\n\r\n",
+        b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n",
     ],
-    ids=["tomcat", "no-reason", "jetty", "kestrel", "envoy", "draft", "lists"],
+    ids=["tomcat", "no-reason", "jetty", "kestrel", "envoy", "draft", "lists", "folded", "length", "chunked"],
 )
 def test_responses_of_real_servers(data: bytes) -> None:
     """RFC 6455 4.1; RFC 9110 5.1, 5.6.1 and 7.8: case, lists and white space; RFC 9112 4: the reason is optional."""

@@ -284,10 +284,14 @@ def test_response_of_the_rfc() -> None:
         request("X-Empty:"),
         request(first="GET /chat HTTP/1.2"),
         Wire(bytes(request()).replace(b"\r\n", b"\n")),
+        Wire(b"\r\n" + request(), [1, 2, 3]),
+        Wire(b"\n" + request(), [1, 2]),
+        request(first=f"GET /{'a' * 8000} HTTP/1.1"),
     ],
 )
 def test_requests_that_are_right_in_other_words(data: Wire) -> None:
-    """RFC 6455 4.2.1; RFC 9112 2.2 (bare LF), 2.5 (higher minor versions), 5.2 (folding)."""
+    """RFC 6455 4.2.1; RFC 9112 2.2 (bare LF, an empty line before), 2.5 (higher minor versions), 3 (8000 bytes of
+    request line), 5.2 (folding)."""
     for chunks in splits(data):
         handshake = receive(ServerHandshake(), chunks)
         assert handshake.accept().status_code == 101, handshake.error
@@ -588,7 +592,17 @@ def test_tls_client_is_told_so() -> None:
         assert as_a_client_sees(answer(handshake))[0].status_code == 400
 
 
-@pytest.mark.parametrize("data", [b"\x00\x01binary", b"\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00\x01binary",
+        b"\r\n\r\n",
+        b"\n\n",
+        b"\r\r\n",
+        b"\rGET / HTTP/1.1\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+    ],
+)
 def test_client_that_does_not_speak_http_is_refused_at_once(data: bytes) -> None:
     refuse(data, 400, InvalidMessage, "the client does not speak HTTP: it began with something else")
 

@@ -228,6 +228,8 @@ SAFE_ARGUMENTS = {
     "path",
     "answer",
     "get_client_addr(self.scope)",
+    "error.strerror",  # of the system
+    "type(error).__name__",
     "status",  # a number, and its phrase from a table
     "phrase_of(status)",
 }

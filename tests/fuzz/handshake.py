@@ -19,9 +19,10 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["wsfast"]):
-    from wsfast.exceptions import InvalidHandshake, InvalidURI
+    from wsfast.exceptions import InvalidHandshake, InvalidURI, SecurityError
     from wsfast.handshake import ClientHandshake, ServerHandshake
-    from wsfast.uri import parse_uri
+    from wsfast.handshake.redirects import follow, same_origin
+    from wsfast.uri import WebSocketURI, parse_uri
 
 import h11
 from source import Source, random_cut
@@ -61,8 +62,10 @@ URI = ("ws://", "wss://", "http://", "user", ":", "password", "@", "example.com"
 
 
 def told(error: BaseException) -> None:
-    """Check a text that ends up in a log or on a terminal."""
-    assert str(error).isprintable(), ascii(str(error))
+    """Check the texts that end up in a log or on a terminal."""
+    for text in (str(error), repr(error)):
+        assert text.isprintable(), ascii(text)
+        assert len(text) < 1200
 
 
 def wire(source: Source, begin: bytes) -> bytes:
@@ -153,6 +156,10 @@ def check_server(source: Source) -> None:
     reader.send(h11.EndOfMessage())
     reader.receive_data(sent)
     event = reader.next_event()
+    if isinstance(event, h11.InformationalResponse) and event.status_code == 100:
+        assert b"100-continue" in received.lower()  # RFC 9110 7.8: it goes before the 101
+        event = reader.next_event()
+        assert isinstance(event, h11.InformationalResponse)
     if isinstance(event, h11.InformationalResponse):
         assert event.status_code == 101
         assert seen[1] is None
@@ -207,6 +214,26 @@ def check_client(source: Source) -> None:
     assert seen == connect(options, [received], bool(flags & 4)), "chunking makes a difference"
 
 
+def shows_no_password(told: str, text: str) -> None:
+    """Check that ``told`` has nothing of what stands between a user name and the last "@" of ``text``."""
+    match = re.match(r"(?:wss?|https?)://user:(.{4,})@", text, re.DOTALL)
+    if match is not None and match[1] not in text[match.end() :]:
+        assert match[1] not in told, text
+
+
+def check_redirect(uri: WebSocketURI, reference: str) -> None:
+    """RFC 9110 10.2.2: any Location of a server, as far as it is one."""
+    for base in (parse_uri("wss://u:p@example.com/a/b?c"), uri):
+        try:
+            target = follow(base, reference.encode("utf-8").decode("iso-8859-1"))
+        except (InvalidURI, SecurityError) as error:
+            told(error)
+            continue
+        assert target.secure or not base.secure
+        assert target.user_info is None or same_origin(base, target)
+        assert parse_uri(str(target)).host == target.host
+
+
 def check_uri(source: Source) -> None:
     text = ""
     while not source.empty and len(text) < 1000:
@@ -216,7 +243,9 @@ def check_uri(source: Source) -> None:
         uri = parse_uri(text)
     except InvalidURI as error:
         told(error)
+        shows_no_password(str(error), text)
         return
+    check_redirect(uri, text)
     assert uri.host
     assert 0 < uri.port < 65536
     assert re.fullmatch(r"/[!-~]*", uri.resource_name), uri.resource_name

@@ -127,6 +127,7 @@ class ServerHandshake:
         self._max_head_size = max_head_size
         self._problem: Problem | None = None
         self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
+        self._empty_line = b"\r\n"  # the rest of the one that may come before the request
         self._first = b""
         self._head_size = 0
         self._may_switch = False  # accept() found nothing wrong
@@ -171,6 +172,9 @@ class ServerHandshake:
     def _read_head(self, data: bytes) -> bytes:
         """Read the request from ``data``; return what comes behind it."""
         assert self._http is not None
+        data = self._without_empty_line(data)
+        if not data:
+            return b""
         piece = data[: self._max_head_size - self._head_size]
         self._head_size += len(piece)
         if len(self._first) < SHOWN_SIZE:
@@ -189,6 +193,18 @@ class ServerHandshake:
         check_n_headers(event, "request")
         self.request = to_request(event)
         return self._http.trailing_data[0] + data[len(piece) :]
+
+    def _without_empty_line(self, data: bytes) -> bytes:
+        """Return ``data`` without an empty line before the request (RFC 9112 2.2: "SHOULD ignore at least one")."""
+        if self._empty_line == b"\r\n" and data.startswith(b"\r"):
+            data, self._empty_line = data[1:], b"\n"
+        if data and self._empty_line:
+            if data.startswith(b"\n"):
+                data = data[1:]
+            elif self._empty_line == b"\n":
+                data = b"\r" + data  # no line ends with this
+            self._empty_line = b""
+        return data
 
     def _keep(self, data: bytes) -> None:
         assert self.request is not None
