@@ -195,7 +195,7 @@ cdef tuple FAULTS = (
 
 cdef object fault_of(wsfast_verdict verdict, const wsfast_rules* rules, const wsfast_header* header):
     """The failure that a verdict stands for, with its numbers."""
-    cdef uint64_t numbers[2]
+    cdef uint64_t* numbers = [0, 0]
     cdef int n_numbers = wsfast_fault_numbers(verdict, rules, header, numbers)
     fault = FAULTS[<int>verdict]
     if n_numbers == 0:

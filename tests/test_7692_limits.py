@@ -128,7 +128,8 @@ def test_frames_and_fragments_are_limited_as_they_are_received(codec: ModuleType
 
 
 def test_without_a_limit_everything_is_inflated(codec: ModuleType, peer: Peer) -> None:
-    decoder = decoder_of(codec, peer, agree(max_ratio=None), max_message_size=None)
+    """No ratio is a limit by default: a white image of 8 MiB has 1000, and is honest."""
+    decoder = decoder_of(codec, peer, agree(), max_message_size=None)
     assert decoder.feed(peer.frame(BINARY, payload_of(bytes(8 * MIB)), rsv=RSV1)) == [bytes(8 * MIB)]
 
 
@@ -152,7 +153,7 @@ def test_the_ratio_is_limited_above_one_mib(codec: ModuleType, peer: Peer) -> No
 
 def test_the_ratio_is_that_of_the_message_so_far(codec: ModuleType, peer: Peer) -> None:
     """RFC 7692 8: fragments that will come do not count, nor do messages that came."""
-    decoder = decoder_of(codec, peer, max_message_size=None)
+    decoder = decoder_of(codec, peer, agree(max_ratio=200), max_message_size=None)
     noise = random.Random(1).randbytes(MIB)
     assert decoder.feed(peer.frame(BINARY, payload_of(noise), rsv=RSV1)) == [noise]
     payload = payload_of(bytes(2 * MIB))

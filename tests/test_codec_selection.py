@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +49,21 @@ def test_wsfast_pure_forces_the_fallback(value: str) -> None:
     """``WSFAST_PURE=1``: read when ``wsfast.codec`` is imported."""
     result = run_python(TELL, WSFAST_PURE=value)
     assert (result.stdout.split(), result.stderr) == (["fallback", "wsfast.fallback.decoding"], "")
+
+
+@pytest.mark.parametrize("kind", ["legacy", "isolated"] if sys.version_info >= (3, 13) else ["legacy"])
+def test_a_second_interpreter_has_a_codec(kind: str) -> None:
+    """Applications in interpreters of their own (mod_wsgi, ``concurrent.interpreters``) get the fallback."""
+    load_codec("native")
+    here = "import wsfast.codec; print(wsfast.codec.IMPLEMENTATION, flush=True)"
+    there = f"import warnings; warnings.simplefilter('always'); {here}"
+    if sys.version_info >= (3, 13):
+        run = f"import _interpreters as i; error = i.exec(i.create({kind!r}), {there!r}); assert error is None, error"
+    else:
+        run = f"import _xxsubinterpreters as i; i.run_string(i.create(isolated=False), {there!r})"
+    result = run_python(f"{here}; {run}")
+    assert result.stdout.split() == ["native", "fallback"], result.stderr
+    assert result.stderr.count("RuntimeWarning: wsfast.native works in one interpreter") == 1
 
 
 @pytest.mark.parametrize("value", ["", "0"])
@@ -202,7 +218,7 @@ def test_classes_have_the_names_of_the_interface(codec: ModuleType) -> None:
         }
         | {"max_message_size"}
         | limits,
-        codec.FrameDecoder: {"feed", "failure", "role"},
+        codec.FrameDecoder: {"feed", "failure", "missing_size", "role", "unfinished_header"},
         codec.FrameEncoder: {"role", "in_message", "message", "fragment", "ping", "pong", "close", "frame"},
         codec.Utf8Validator: {"feed", "complete", "reset"},
     }

@@ -37,6 +37,7 @@ __all__ = [
     "utf8_valid",
 ]
 
+
 _pure = os.environ.get("WSFAST_PURE", "") not in ("", "0")
 
 if TYPE_CHECKING:
@@ -48,13 +49,26 @@ else:
         # Not `from . import`: its ImportError does not tell a missing module from a broken one.
         import wsfast.native as _codec
     except ModuleNotFoundError as missing:
-        # If the extension exists but does not load, raise.
+        # If the extension exists but does not load, raise: only "it was not built" falls back ...
         if missing.name != "wsfast.native":
             raise
         from . import _origin
         from . import fallback as _codec
 
         _origin.say_fallback()
+    except ImportError as error:
+        # ... and "it is loaded in another interpreter of this process", which CPython or Cython says.
+        if "interpreter" not in str(error):
+            raise
+        import warnings
+
+        warnings.warn(
+            "wsfast.native works in one interpreter of a process, and this is another one: "
+            "the codec is the one in plain Python here (WSFAST_PURE=1 chooses it without this warning)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        from . import fallback as _codec
 
 IMPLEMENTATION = _codec.IMPLEMENTATION
 KERNEL = _codec.KERNEL

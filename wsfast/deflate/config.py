@@ -34,8 +34,8 @@ class Deflate:
     - ``level``: of compression, None is the engine's default. ``mem_level``: 1 to 9, memory for speed and ratio.
     - ``threshold``: bytes below which a message is sent as it is, where ``send`` does not say otherwise. Below 128
       deflating takes longer than all the rest, and without context takeover saves next to nothing.
-    - ``max_ratio``: how many times its compressed size a message may have once it is larger than 1 MiB; None is
-      no limit. ``max_message_size`` limits the inflated message, whatever this is.
+    - ``max_ratio``: how many times its compressed size a message may have once it is larger than 1 MiB; None is no
+      limit, as a white image has 1000 and is honest. ``max_message_size`` limits the inflated message in any case.
     - ``engine``: ``"zlib"``; ``"zlib-ng"`` or ``"isal"`` where that package is installed; or an object with
       zlib's ``compressobj`` and ``decompressobj``.
 
@@ -51,7 +51,7 @@ class Deflate:
     level: int | None = None
     mem_level: int = 5
     threshold: int = 128
-    max_ratio: int | None = 200
+    max_ratio: int | None = None
     engine: Any = field(default="zlib", hash=False)
 
     def __post_init__(self) -> None:
