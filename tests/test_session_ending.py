@@ -242,6 +242,17 @@ def test_closing_resumes_reading_and_drops_what_has_no_room() -> None:
     assert desk.calls == ["close half"]
 
 
+@both_roles
+def test_a_flood_after_we_failed_the_connection_is_dropped(role: Role) -> None:
+    """7.1.7: we read on for the end of TCP, and memory has a bound."""
+    desk = Desk(role, max_queue=2)
+    desk.fail(1011)
+    for _ in range(100):
+        desk.receive(desk.text("0", "1", "2"))
+    assert list(desk._messages) == ["0", "1"]
+    assert desk.reading
+
+
 def test_without_close_timeout_we_wait_for_ever() -> None:
     desk = Desk(close_timeout=None)
     desk.start_close()

@@ -43,6 +43,9 @@ TURN_BOUNDS: Final[dict[str, Any]] = {"max_feed_events": 4096, "max_feed_size": 
 # Bytes of chunks that are kept as they came, because there is no room for their messages.
 _MAX_HELD_SIZE = 2**20
 
+# Stages in which we sent Close, and read on for the peer's, or for the end of TCP.
+_DROPPING = (Stage.CLOSING, Stage.ANSWERED, Stage.LINGERING)
+
 
 class Receiving(Writing):
     """The queue, its marks, and the reasons for a pause."""
@@ -100,7 +103,7 @@ class Receiving(Writing):
     def _queue_is_full(self, n_new: int) -> None:
         if self._stage is Stage.OPEN:
             self._pause(QUEUE)
-        elif self._stage is Stage.CLOSING:
+        elif self._stage in _DROPPING:
             # The first that has no room is dropped, and all after it: what is received has no hole.
             self._dropping = True
             assert self._high is not None
