@@ -22,11 +22,10 @@ from websockets.protocol import CLIENT, OPEN, Protocol
 from websockets.server import ServerProtocol as _ServerProtocol
 from websockets.version import version as _version
 
-from .. import faults
 from ..codec import FrameDecoder, FrameEncoder, Role
+from ..events import FrameHeader
 
 if TYPE_CHECKING:
-    from ..events import Failure
     from ..events import Frame as ReceivedFrame
 
 __all__ = ["ClientProtocol", "ServerProtocol", "accelerate"]
@@ -37,18 +36,20 @@ if int(_version.partition(".")[0]) < 16:  # There the attributes that are used h
 # By number: to look an enumeration's member up in a dict costs a call of its __hash__, in Python.
 _OPCODES: Final = [Opcode(number) if number in {*Opcode} else None for number in range(16)]
 _CONT: Final = Opcode.CONT
-_HEAD_SIZE: Final = 14 + 125  # The longest header, and all of a control frame's payload (RFC 6455 5.2, 5.5).
+_MAX_HEADER_SIZE: Final = 14  # RFC 6455 5.2
+_HEAD_SIZE: Final = _MAX_HEADER_SIZE + 125  # And all of a control frame's payload (5.5).
 _ANY_RSV: Final = 0b111  # Extensions judge the reserved bits of data frames themselves (5.2).
 
 
 class _Frames(Protocol):
     """A class between ``websockets``' class for a role and its ``Protocol``."""
 
-    # On the class, so that an object that was made by websockets has them too.
-    _at_frames: bool = False  # The handshake is parsed, and the rest is not discarded.
+    # On the class, so that an object that was made by websockets has them too. No more of them: with 31 attributes an
+    # object has a dict of its own on CPython 3.11, and receiving a fragment takes 1.1 times as long.
     _decoder: FrameDecoder | None = None
     _encoder: FrameEncoder | None = None
-    _unfinished: int = 0  # Bytes received of a frame that is not complete.
+    # Bytes received of a frame that is not complete; -1: the handshake goes on, or the rest is discarded.
+    _unfinished: int = -1
     _head: bytes = b""  # The first of them: at least the header, and all of a control frame.
 
     # Receiving
@@ -56,9 +57,9 @@ class _Frames(Protocol):
     def receive_data(self, data: bytes | bytearray) -> None:
         decoder = self._decoder
         if decoder is None:
-            if not self._at_frames:
+            if self._unfinished < 0:
                 super().receive_data(data)
-                if not self._at_frames or not self.reader.buffer:
+                if self._unfinished < 0 or not self.reader.buffer:
                     return
                 # These bytes came with the handshake. Their parser goes on to wait for a frame.
                 data = bytes(self.reader.buffer)
@@ -69,19 +70,19 @@ class _Frames(Protocol):
         self._receive_frames(decoder, data)
 
     def receive_eof(self) -> None:
-        if self._decoder is not None and self._unfinished and not self.reader.eof:
-            length = _payload_length(self._head)
-            n_received = self._unfinished - self._header_size(length or 0)
-            if length is None or n_received < 0:
+        if self._decoder is not None and self._unfinished > 0 and not self.reader.eof:
+            if self._decoder.unfinished_header:
                 self._hand_over(self._head)
             else:
+                length = self._declared_length() or 0
+                n_received = length - self._decoder.missing_size
                 self.reader.feed_eof()
                 self.parser.throw(EOFError(f"stream ends after {n_received} bytes, expected {length} bytes"))
         super().receive_eof()
 
     def parse(self) -> Generator[None]:
         """Begin to take the frames, and leave their parser waiting for one."""
-        self._at_frames = True
+        self._unfinished = 0
         while self.reader.buffer:
             yield
         yield from super().parse()
@@ -91,14 +92,15 @@ class _Frames(Protocol):
         return super().discard()
 
     def _leave(self) -> None:
-        self._at_frames = False
         self._decoder = None
-        self._head, self._unfinished = b"", 0
+        self._unfinished = -1
+        if self._head:
+            self._head = b""
 
     def _new_decoder(self) -> FrameDecoder:
         limits = [size for size in (self.max_message_size, self.max_fragment_size) if size is not None]
         return FrameDecoder(
-            Role.CLIENT if self.side is CLIENT else Role.SERVER,
+            self._role(),
             max_frame_size=max(min(limits), 0) if limits else None,
             allowed_rsv=_ANY_RSV if self.extensions else 0,
         )
@@ -123,8 +125,10 @@ class _Frames(Protocol):
         except Exception as error:
             self.parser.throw(error)
             return
-        if unfinished or self._unfinished:
+        if unfinished:
             self._keep_head(decoder, chunk, unfinished)
+        elif self._unfinished > 0:
+            self._unfinished = 0
 
     def _receive_frame(self, received: ReceivedFrame) -> None:
         """Receive a frame as one of a fragmented message, or with extensions."""
@@ -151,40 +155,55 @@ class _Frames(Protocol):
 
     def _keep_head(self, decoder: FrameDecoder, chunk: bytes | bytearray, unfinished: int) -> None:
         """Keep the head of the frame whose first ``unfinished`` bytes end with ``chunk``, and act on its faults."""
+        if self._decoder is not decoder:
+            return  # A Close frame came before: the rest is discarded.
         start = len(chunk) - unfinished
-        head, start = (b"", start) if start >= 0 else (self._head, 0)
+        if start >= 0:
+            head = b""
+        elif len(self._head) < _HEAD_SIZE:
+            head, start = self._head, 0
+        else:  # A data frame, whose header was judged.
+            self._unfinished = unfinished
+            return
         self._head = head + bytes(chunk[start : start + _HEAD_SIZE - len(head)])
         self._unfinished = unfinished
         failure = decoder.failure
-        if failure is not None and self._is_about_length(failure):
+        if failure is None:
+            if self.current_size is None or len(head) >= _MAX_HEADER_SIZE or not self._exceeds_limit():
+                return
+        elif failure.kind in ("LENGTH_TOP_BIT", "LENGTH_NOT_MINIMAL"):
             self.parser.throw(ProtocolError(failure.reason))
-        elif failure is not None or self._exceeds_limit():
-            self._hand_over(head + bytes(chunk[start:]))
+            return
+        self._hand_over(head + bytes(chunk[start:]))
 
     def _exceeds_limit(self) -> bool:
         """Tell whether the header of a fragment makes its message too big (10.4).
 
         The decoder's limit is one for every frame, and this one depends on the fragments before.
         """
-        if self.current_size is None or not self._unfinished or self._head[0] & 0b1111 != _CONT:
+        if self._head[0] & 0b1111 != _CONT:
             return False
-        length, limit = _payload_length(self._head), self._size_limit()
+        length, limit = self._declared_length(), self._size_limit()
         return length is not None and limit is not None and length > limit
 
-    def _is_about_length(self, failure: Failure) -> bool:
-        """Tell whether a length is wrong in a way that websockets accepts (5.2)."""
-        length = _payload_length(self._head)
-        return failure == faults.LENGTH_TOP_BIT or (
-            length is not None and failure == faults.length_not_minimal(length)
-        )
+    def _declared_length(self) -> int | None:
+        """Return the payload length of the unfinished frame, in bytes, or None if it is not complete."""
+        if len(self._head) < 2:
+            return None
+        # As a BINARY frame of a server: a fragment needs those before it (5.4), and a mask would come first (5.2).
+        decoder = FrameDecoder(Role.CLIENT, max_frame_size=None, headers=True)
+        for header in decoder.feed(bytes((0x82, self._head[1] & 0x7F)) + self._head[2:]):
+            if isinstance(header, FrameHeader):
+                return header.payload_length
+        return None
 
     def _hand_over(self, data: bytes) -> None:
         """Let the parser of websockets read on: ``data`` from the start of a frame, and all that comes later."""
         self._leave()
         super().receive_data(data)
 
-    def _header_size(self, length: int) -> int:
-        return (2 if self.side is CLIENT else 6) + (0 if length < 126 else 2 if length < 65536 else 8)
+    def _role(self) -> Role:
+        return Role.CLIENT if self.side is CLIENT else Role.SERVER
 
     # Sending
 
@@ -197,7 +216,7 @@ class _Frames(Protocol):
             frame = extension.encode(frame)
         encoder = self._encoder
         if encoder is None:
-            encoder = self._encoder = _new_encoder(Role.CLIENT if self.side is CLIENT else Role.SERVER)
+            encoder = self._encoder = _new_encoder(self._role())
         try:
             data = encoder.frame(frame.opcode, frame.data, frame.fin, frame.rsv1, frame.rsv2, frame.rsv3)
         except BufferError:  # A memoryview with strides.
@@ -208,17 +227,6 @@ class _Frames(Protocol):
 
 
 _new_encoder = FrameEncoder
-
-
-def _payload_length(head: bytes) -> int | None:
-    """Return the payload length that a frame's header declares, or None where the header is incomplete."""
-    if len(head) < 2:
-        return None
-    length = head[1] & 0x7F
-    if length < 126:
-        return length
-    end = 4 if length == 126 else 10
-    return int.from_bytes(head[2:end], "big") if len(head) >= end else None
 
 
 class ClientProtocol(_ClientProtocol, _Frames):

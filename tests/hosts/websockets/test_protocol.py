@@ -158,6 +158,18 @@ def test_close_is_answered(side, payload):
     assert seen["state"] is State.CLOSING
 
 
+@pytest.mark.parametrize(
+    "rest", [b"\x81", b"\x81\x7f", frame("client", TEXT, b"y"), frame("server", CONT, b"y")]
+)
+def test_nothing_is_taken_after_a_close(side, rest):
+    """Nor in the next chunks, when the first has the start of a frame after it."""
+    theirs, mine = open_pair(side)
+    for chunk in (frame(side, CLOSE) + rest, rest, frame(side, TEXT, b"y"), frame(side, PING)):
+        for protocol in (theirs, mine):
+            protocol.receive_data(chunk)
+        assert shown(mine) == shown(theirs)
+
+
 def test_close_inside_a_fragmented_message(side):
     seen = compare(side, frame(side, TEXT, b"a", fin=False) + frame(side, CLOSE, b"\x03\xe8"))
     assert seen["error"] == (exceptions.ProtocolError, "incomplete fragmented message")
