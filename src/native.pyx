@@ -378,19 +378,18 @@ cdef class _Decoder:
         if self.waiting is None:
             self.hindrance = 0
             return self.decode(data, size)
+        waiting, self.waiting = self.waiting, None
         if size:
-            self.waiting = self.waiting[self.waiting_pos:] + PyBytes_FromStringAndSize(<const char*>data, size)
+            waiting = waiting[self.waiting_pos:] + PyBytes_FromStringAndSize(<const char*>data, size)
             self.waiting_pos = 0
-        waiting = self.waiting
         data = <const uint8_t*>PyBytes_AS_STRING(waiting) + self.waiting_pos
         size = PyBytes_GET_SIZE(waiting) - self.waiting_pos
         n_used = self.walk(data, size, events)
+        self.hindrance = 0
         if n_used < size and not self.finished:
+            self.waiting = waiting
             self.waiting_pos += n_used
             self.hindrance = WAITING
-        else:
-            self.waiting = None
-            self.hindrance = 0
         return events
 
     @cython.final

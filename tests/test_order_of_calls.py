@@ -71,6 +71,21 @@ def test_an_exception_inside_a_chunk_ends_the_decoder(
             call(decoder)
 
 
+def test_nothing_waits_after_an_exception(codec: ModuleType, peer: Peer) -> None:
+    """Bytes that waited are lost with the rest, so that nobody asks for them again."""
+
+    def inflate(data: bytes, fin: bool) -> list[bytes]:
+        raise MemoryError
+
+    decoder = codec.MessageDecoder(peer.role, inflate=inflate, max_feed_events=1)
+    stream = join(peer.frame(TEXT, "a"), peer.frame(TEXT, "b", rsv=RSV1), peer.frame(TEXT, "c"))
+    assert decoder.feed(stream) == ["a"]
+    assert decoder.has_waiting
+    with pytest.raises(MemoryError):
+        decoder.feed(b"")
+    assert not decoder.has_waiting
+
+
 @pytest.mark.parametrize("piece", [None, "text", bytearray(b"x"), type("Bytes", (bytes,), {})(b"x")])
 def test_inflate_yields_bytes(codec: ModuleType, peer: Peer, piece: Any) -> None:
     decoder = codec.MessageDecoder(peer.role, inflate=lambda data, fin: [piece])

@@ -34,6 +34,6 @@ assert b"__asan_init" in open(native.__file__, "rb").read(), "built without the 
 print("sanitized:", native.KERNEL)' "$work/site"
 # There is nothing to find in the fallback. Where no test is found, pytest says so by its exit code.
 "$python" -P -m pytest -q -p no:cacheprovider -k 'not fallback' \
-    test_5_*.py test_8_1_*.py test_10_*.py test_agreement.py test_buffers.py test_encoder.py test_frame_decoder.py \
-    test_7692_messages.py test_7692_limits.py test_kernel_levels.py test_receiving_in_place.py test_text_as_bytes.py \
-    test_threads.py
+    test_5_*.py test_8_1_*.py test_10_*.py test_agreement.py test_buffers.py test_encoder.py test_faults.py \
+    test_frame_decoder.py test_7692_messages.py test_7692_limits.py test_kernel_levels.py test_order_of_calls.py \
+    test_receiving_in_place.py test_text_as_bytes.py test_threads.py
