@@ -377,7 +377,7 @@ async def test_a_message_that_is_too_large_is_closed_with_1009(
         seen = await watch(page, f"ws://127.0.0.1:{port}/ws", {"text": "x" * 1_000_000})
         assert seen["code"] == 1009
         # Chromium sends a large message as fragments: the first one is too large already.
-        assert re.fullmatch(r"message of \d+ bytes exceeds max_message_size 1000", seen["reason"])
+        assert re.fullmatch(r"message of \d+ bytes exceeds max_size 1000", seen["reason"])
 
 
 @in_browser
