@@ -13,6 +13,7 @@ import source_tree
 source_tree.leave_out()  # Before the first import of wsfast.
 
 from helpers import Peer, load_codec  # noqa: E402
+from memory import Memory  # noqa: E402
 
 import wsfast.connection  # noqa: E402
 from wsfast.events import Role  # noqa: E402
@@ -41,3 +42,16 @@ def codecs() -> tuple[ModuleType, ModuleType]:
 def peer(request: pytest.FixtureRequest) -> Peer:
     """The endpoint that sends to us, for either role of ours."""
     return Peer(request.param)
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """Memory that Python takes. A test that uses it is marked ``memory``, and runs before all others."""
+    return Memory()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "memory" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.memory)
+    items.sort(key=lambda item: item.get_closest_marker("memory") is None)
