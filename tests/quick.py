@@ -77,6 +77,7 @@ QUICK: dict[str, tuple[str, ...]] = {
         "test_messages_before_close_are_answered_on_the_wire",
     ),
     # The rest
+    "test_architecture": (),
     "test_cli": ("test_version", "test_connect_prints_replies_and_nothing_else"),
     "test_codec_selection": (
         "test_native_codec_is_used_where_it_was_built",
