@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,6 +14,8 @@ import source_tree
 source_tree.leave_out()  # Before the first import of wsfast.
 
 from helpers import Peer, load_codec  # noqa: E402
+from memory import Memory  # noqa: E402
+from quick import QUICK  # noqa: E402
 
 import wsfast.connection  # noqa: E402
 from wsfast.events import Role  # noqa: E402
@@ -41,3 +44,26 @@ def codecs() -> tuple[ModuleType, ModuleType]:
 def peer(request: pytest.FixtureRequest) -> Peer:
     """The endpoint that sends to us, for either role of ours."""
     return Peer(request.param)
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """Memory that Python takes. A test that uses it is marked ``memory``, and runs before all others."""
+    return Memory()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """``-m quick`` does not even import the other modules."""
+    is_module = collection_path.name.startswith("test_")
+    quick_only = config.getoption("markexpr") == "quick"
+    return True if quick_only and is_module and collection_path.stem not in QUICK else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "memory" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.memory)
+        names = QUICK.get(item.path.stem)
+        if names is not None and (not names or getattr(item, "originalname", "") in names):
+            item.add_marker(pytest.mark.quick)
+    items.sort(key=lambda item: item.get_closest_marker("memory") is None)

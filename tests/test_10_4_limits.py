@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +21,7 @@ from helpers import (
     frame,
     join,
 )
+from memory import Memory
 
 from wsfast.events import Close, Failure, Frame, Opcode, Ping, Pong, Role
 
@@ -221,36 +220,16 @@ def test_large_limits_are_not_cut(codec: ModuleType, limit: int) -> None:
     assert decoder.failure is None
 
 
-class Traced:
-    """Memory that Python allocated since ``start``, in bytes: ``now`` and at its ``peak``."""
-
-    def __enter__(self) -> Traced:
-        gc.collect()
-        tracemalloc.start()
-        self._start = tracemalloc.get_traced_memory()[0]
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        tracemalloc.stop()
-
-    @property
-    def now(self) -> int:
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - self._start
-
-    @property
-    def peak(self) -> int:
-        return tracemalloc.get_traced_memory()[1] - self._start
-
-
 @pytest.mark.parametrize("length", [2**20, 2**30, 2**40, 2**62, 2**63 - 1])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_claimed_length_allocates_nothing(codec: ModuleType, peer: Peer, opcode: int, length: int) -> None:
+def test_claimed_length_allocates_nothing(
+    codec: ModuleType, peer: Peer, opcode: int, length: int, memory: Memory
+) -> None:
     """RFC 6455 10.4: memory follows the bytes received, never the bytes declared."""
     start = peer.frame(opcode, "abcde" * 25, length=length)
     fragment = peer.frame(opcode, "a", fin=False) + peer.frame(CONTINUATION, "abcde" * 25, length=length)
     made: list[Any] = []
-    with Traced() as memory:
+    with memory:
         for stream in (start, fragment):
             made.append(codec.MessageDecoder(peer.role, max_message_size=None))
             made.append(codec.FrameDecoder(peer.role, max_frame_size=None))
@@ -265,13 +244,13 @@ def test_claimed_length_allocates_nothing(codec: ModuleType, peer: Peer, opcode:
 @pytest.mark.parametrize("chunk_size", [4096, 65536, 9 * MIB])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_memory_of_a_large_message_is_given_back(
-    codec: ModuleType, peer: Peer, opcode: int, chunk_size: int
+    codec: ModuleType, peer: Peer, opcode: int, chunk_size: int, memory: Memory
 ) -> None:
     """RFC 6455 10.4: an idle connection owns almost nothing, however much it once received."""
     stream = peer.frame(opcode, b"a" * (8 * MIB))
     decoder = codec.MessageDecoder(peer.role, max_message_size=None)
     decoder.feed(peer.frame(TEXT, "warm"))
-    with Traced() as memory:
+    with memory:
         n_messages = 0
         for start in range(0, len(stream), chunk_size):
             n_messages += len(decoder.feed(stream[start : start + chunk_size]))
@@ -282,14 +261,16 @@ def test_memory_of_a_large_message_is_given_back(
 
 
 @pytest.mark.parametrize("end", ["failure", "close"])
-def test_memory_of_an_unfinished_message_is_given_back(codec: ModuleType, peer: Peer, end: str) -> None:
+def test_memory_of_an_unfinished_message_is_given_back(
+    codec: ModuleType, peer: Peer, end: str, memory: Memory
+) -> None:
     """RFC 6455 10.4: what will never be delivered is not kept, nor are the bytes that are ignored."""
     stream = peer.frame(BINARY, bytes(MIB), fin=False)
     last = peer.frame(CLOSE) if end == "close" else peer.frame(0x3)
     decoder = codec.MessageDecoder(peer.role, max_message_size=None)
     decoder.feed(peer.frame(TEXT, "warm"))
     ignored = bytes(MIB)
-    with Traced() as memory:
+    with memory:
         decoder.feed(stream)
         decoder.feed(last)
         for _ in range(3):
@@ -297,14 +278,14 @@ def test_memory_of_an_unfinished_message_is_given_back(codec: ModuleType, peer: 
         assert memory.now < 100_000
 
 
-def test_memory_of_many_small_messages_is_given_back(codec: ModuleType, peer: Peer) -> None:
+def test_memory_of_many_small_messages_is_given_back(codec: ModuleType, peer: Peer, memory: Memory) -> None:
     """RFC 6455 10.4: a decoder keeps nothing of the messages and frames it returned."""
     stream = join(peer.frame(TEXT, "한" * 20), peer.frame(PING, b"p"), peer.frame(BINARY, bytes(50))) * 200
     decoder = codec.MessageDecoder(peer.role)
     frames = codec.FrameDecoder(peer.role, partial=True)
     decoder.feed(stream)
     frames.feed(stream)
-    with Traced() as memory:
+    with memory:
         for _ in range(4):
             decoder.feed(stream)
             frames.feed(stream)
@@ -313,12 +294,12 @@ def test_memory_of_many_small_messages_is_given_back(codec: ModuleType, peer: Pe
         assert memory.now < 20_000
 
 
-def test_memory_of_empty_and_tiny_fragments_is_bounded(codec: ModuleType, peer: Peer) -> None:
+def test_memory_of_empty_and_tiny_fragments_is_bounded(codec: ModuleType, peer: Peer, memory: Memory) -> None:
     """RFC 6455 10.4: fragments of a byte each cost no more than a small multiple of the wire."""
     start = peer.frame(BINARY, b"x", fin=False)
     many = peer.frame(CONTINUATION, b"x", fin=False) * 1000
     decoder = codec.MessageDecoder(peer.role)
-    with Traced() as memory:
+    with memory:
         decoder.feed(start)
         for _ in range(10):
             decoder.feed(many)

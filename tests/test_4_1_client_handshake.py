@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import re
-import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from helpers import Wire, frame, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import Memory
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -713,18 +713,15 @@ def test_number_of_headers_is_limited(status: str) -> None:
         (b"\x15", b"\x03"),
     ],
 )
-def test_memory_is_bounded_whatever_the_server_sends(head: bytes, piece: bytes) -> None:
+def test_memory_is_bounded_whatever_the_server_sends(memory: Memory, head: bytes, piece: bytes) -> None:
     """RFC 6455 10.4: 8 MB of each, in chunks of 64 KB."""
     chunk = (piece * (65536 // len(piece) + 1))[:65536]
     handshake = client()
     handshake.receive_data(head)
-    tracemalloc.start()
-    try:
+    with memory:
         for _ in range(128):
             handshake.receive_data(chunk)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+        assert memory.peak < 1_000_000
     assert handshake.done
 
 

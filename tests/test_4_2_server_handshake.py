@@ -11,7 +11,6 @@ import email.utils
 import hashlib
 import itertools
 import re
-import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 from helpers import Wire, frame, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import Memory
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus as TheirInvalidStatus
 from websockets.protocol import State
@@ -1100,18 +1100,15 @@ def test_too_many_bytes_between_accept_and_send_response() -> None:
         (b"\x16", b"\x03"),
     ],
 )
-def test_memory_is_bounded_whatever_the_client_sends(head: bytes, piece: bytes) -> None:
+def test_memory_is_bounded_whatever_the_client_sends(memory: Memory, head: bytes, piece: bytes) -> None:
     """RFC 6455 10.4: 8 MB of each, in chunks of 64 KB."""
     chunk = (piece * (65536 // len(piece) + 1))[:65536]
     handshake = ServerHandshake()
     handshake.receive_data(head)
-    tracemalloc.start()
-    try:
+    with memory:
         for _ in range(128):
             handshake.receive_data(chunk)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+        assert memory.peak < 1_000_000
     assert handshake.accept().status_code >= 400
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import random
-import tracemalloc
 import zlib
 from types import ModuleType
 from typing import Any
 
 import pytest
 from helpers import BINARY, CONTINUATION, PING, TEXT, Peer, join
+from memory import Memory
 
 from wsfast import faults
 from wsfast.connection import Connection
@@ -194,7 +193,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_a_bomb_takes_no_more_than_the_limit_and_64_kib(
-    codec: ModuleType, peer: Peer, opcode: int, name: str
+    codec: ModuleType, peer: Peer, opcode: int, name: str, memory: Memory
 ) -> None:
     """RFC 7692 8: whatever its shape; and it ends with 1009."""
     pieces = BOMBS[name]
@@ -205,41 +204,30 @@ def test_a_bomb_takes_no_more_than_the_limit_and_64_kib(
     stream = b"".join(frames)
     chunks = [stream[start : start + 65_536] for start in range(0, len(stream), 65_536)]
     decoder = decoder_of(codec, peer, agree(max_ratio=None), max_message_size=LIMIT, max_fragments=1000)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+    with memory:
         for chunk in chunks:
             assert decoder.feed(chunk) == []
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+        assert memory.peak <= LIMIT + 65_536
+        assert memory.now <= 65_536
     assert decoder.failure is not None
     assert decoder.failure.code == 1009
-    assert peak - before <= LIMIT + 65_536
-    assert after - before <= 65_536
 
 
 # Memory of contexts
 
 
-def traced(make: Any, n_objects: int = 200) -> float:
+def traced(memory: Memory, make: Any, n_objects: int = 200) -> float:
     """Return the bytes that one of the objects takes."""
     make()
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+    with memory:
         objects = [make() for _ in range(n_objects)]
-        after = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
+        taken = memory.now
     assert len(objects) == n_objects
-    return (after - before) / n_objects
+    return taken / n_objects
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_an_idle_connection_owns_no_context(connection_codec: ModuleType, role: Role) -> None:
+def test_an_idle_connection_owns_no_context(connection_codec: ModuleType, role: Role, memory: Memory) -> None:
     """Within 1 KiB of a connection that agreed on nothing; also when messages went that were not compressed."""
 
     def plain() -> Connection:
@@ -255,10 +243,12 @@ def test_an_idle_connection_owns_no_context(connection_codec: ModuleType, role: 
         connection.receive_data(Peer(role).frame(TEXT, "small"))
         return connection
 
-    assert traced(compressing) - traced(plain) <= 1024
+    assert traced(memory, compressing) - traced(memory, plain) <= 1024
 
 
-def test_without_context_takeover_a_context_is_gone_after_the_message(codec: ModuleType) -> None:
+def test_without_context_takeover_a_context_is_gone_after_the_message(
+    codec: ModuleType, memory: Memory
+) -> None:
     """RFC 7692 7.1.1: what it is for."""
     parameters = "; server_no_context_takeover; client_no_context_takeover"
     payload = payload_of(b"m" * 1000)
@@ -273,11 +263,11 @@ def test_without_context_takeover_a_context_is_gone_after_the_message(codec: Mod
         assert b"".join(inflater.inflate(payload, True)) == b"m" * 1000
         return encoder, inflater
 
-    assert traced(lambda: used(parameters)) <= 2048
-    assert traced(lambda: used("")) > 32_768
+    assert traced(memory, lambda: used(parameters)) <= 2048
+    assert traced(memory, lambda: used("")) > 32_768
 
 
-def test_default_contexts_are_small(codec: ModuleType) -> None:
+def test_default_contexts_are_small(codec: ModuleType, memory: Memory) -> None:
     """Windows of 12 bits and memLevel 5, in both directions, where the client lets us."""
     agreement = accept(["permessage-deflate; client_max_window_bits"], "deflate")
     assert agreement is not None
@@ -290,21 +280,15 @@ def test_default_contexts_are_small(codec: ModuleType) -> None:
         assert b"".join(inflater.inflate(payload, True)) == b"m" * 1000
         return encoder, inflater
 
-    assert traced(used) <= 56 * 1024
+    assert traced(memory, used) <= 56 * 1024
 
 
 @pytest.mark.parametrize("size", [100_000, MIB])
-def test_an_inflater_by_itself_takes_small_steps(size: int) -> None:
+def test_an_inflater_by_itself_takes_small_steps(size: int, memory: Memory) -> None:
     """For those who have a decoder of their own: whatever they give it at once, it copies little of it."""
     payload = payload_of(random.Random(1).randbytes(size) + bytes(8 * size))
     inflater = Inflater(Role.SERVER, agree(max_ratio=None))
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+    with memory:
         n_inflated = sum(len(piece) for piece in inflater.inflate(payload, True))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        assert memory.peak <= 65_536
     assert n_inflated == 9 * size
-    assert peak - before <= 65_536

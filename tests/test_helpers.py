@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from helpers import KEY, Wire, cut, frame, is_utf8, join, parse_frame, splits, utf8_error, xor
+from quick import QUICK
 
 from wsfast.events import Role
 
@@ -61,3 +65,12 @@ def test_utf8_table_agrees_with_cpython() -> None:
             tails = (b"", b"\x80", b"\x80\x80", b"\xa0\x80", b"\x80\x80\x80", b"\x90\x80\x80")
             mendable = any(is_utf8(data + tail) for tail in tails)
             assert (utf8_error(data) is None) is mendable
+
+
+def test_quick_tests_exist() -> None:
+    """A test that was renamed would be left out without a word."""
+    for module, names in QUICK.items():
+        text = Path(__file__).with_name(f"{module}.py").read_text("utf-8")
+        found = set(re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE))
+        assert found >= set(names), module
+        assert found

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run the cases of the Autobahn test suite against wsfast: both roles, both codecs, each place where it runs.
 
     python tests/conformance/run.py             groups 1 to 7 and 10: 247 cases, some 8 s for each subject
