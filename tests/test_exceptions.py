@@ -227,7 +227,7 @@ SAFE_ARGUMENTS = {
     "result",
     "path",
     "answer",
-    "get_client_addr(self.scope)",
+    "get_client_addr(scope)",
     "error.strerror",  # of the system
     "type(error).__name__",
     "status",  # a number, and its phrase from a table

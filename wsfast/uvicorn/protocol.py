@@ -15,14 +15,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import http
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.logging import TRACE_LOG_LEVEL
 from uvicorn.protocols.utils import (
     ClientDisconnected,
-    get_client_addr,
-    get_path_with_query_string,
     get_remote_addr,
 )
 
@@ -32,7 +28,8 @@ from ..connection import Connection, ReadyState
 from ..deflate import Deflate
 from ..handshake import Request, Response, ServerHandshake
 from ..session import SENDS_PER_TURN, TURN_BOUNDS, Deadline, Stage
-from .denial import Denial, phrase_of
+from .denial import Denial
+from .logs import LOGGER, log_answer, log_rejection, trace
 from .scope import decoded, make_scope
 
 if TYPE_CHECKING:
@@ -57,6 +54,8 @@ _STAGE_OPEN = Stage.OPEN
 
 # uvicorn has a limit for the inflated message, ws_max_size, and none for its ratio.
 _DEFLATE = Deflate(max_ratio=None)
+
+_CONNECTION_OPTIONS: dict[str, Any] = {"limit_names": {"max_message_size": "ws_max_size"}} | TURN_BOUNDS
 
 # Bytes of a request's head: uvicorn has read it before, and its other classes take 128 lines of 8 KiB.
 _MAX_HEAD_SIZE = 2**20
@@ -90,23 +89,21 @@ class WebSocketProtocol(TransportSession):
             server_header=None,
             max_head_size=_MAX_HEAD_SIZE,
         )
-        self.loop = _loop or asyncio.get_running_loop()
         super().__init__(
             Connection(
                 Role.SERVER,
                 handshake=self.handshake,
                 max_message_size=config.ws_max_size,
-                limit_names={"max_message_size": "ws_max_size"},
-                **TURN_BOUNDS,
+                **_CONNECTION_OPTIONS,
             ),
-            self.loop,
+            _loop or asyncio.get_running_loop(),
             ping_interval=config.ws_ping_interval,
             ping_timeout=config.ws_ping_timeout,
             close_timeout=_CLOSE_TIMEOUT,
             max_queue=None,
         )
         self._high = 0  # one message that nobody waits for is above it
-        self.logger = logging.getLogger("uvicorn.error")
+        self.logger = LOGGER
         self.connections = server_state.connections
         self.tasks = server_state.tasks
         self.default_headers = decoded(server_state.default_headers)
@@ -134,7 +131,7 @@ class WebSocketProtocol(TransportSession):
         super().connection_made(transport)
         self.connections.add(cast("Any", self))
         self.client = get_remote_addr(self.transport)
-        self._trace("WebSocket connection made")
+        trace(self.client, "WebSocket connection made")
 
     def connection_lost(self, exc: Exception | None) -> None:
         was_open = self.protocol.ready_state is not _CONNECTING
@@ -145,7 +142,7 @@ class WebSocketProtocol(TransportSession):
             self._end(CloseCode.NO_STATUS_RECEIVED if was_open else CloseCode.ABNORMAL_CLOSURE)
         super().connection_lost(exc)
         self.connections.discard(cast("Any", self))
-        self._trace("WebSocket connection lost")
+        trace(self.client, "WebSocket connection lost")
         if exc is None:
             self.transport.close()
 
@@ -179,7 +176,7 @@ class WebSocketProtocol(TransportSession):
     def _start_app(self, request: Request) -> None:
         self.scope = make_scope(request, self.transport, self.config, self.app_state)
         self._messages.append(cast("Any", {"type": "websocket.connect"}))
-        task = self.loop.create_task(self._run_app())
+        task = self._loop.create_task(self._run_app())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -205,7 +202,7 @@ class WebSocketProtocol(TransportSession):
             self._linger()
 
     def _accept(self, message: WebSocketAcceptEvent) -> None:
-        self._log_answer("[accepted]")
+        log_answer(self.scope, "[accepted]")
         if self.transport.is_closing():
             return
         assert self._response is not None
@@ -230,7 +227,7 @@ class WebSocketProtocol(TransportSession):
         self._is_answered = True
         self._end(CloseCode.ABNORMAL_CLOSURE)
         self.transport.write(self.handshake.data_to_send())
-        self._log_rejection(response.status_code)
+        log_rejection(response.status_code)
         self._linger()
 
     def _send_500(self) -> None:
@@ -244,7 +241,7 @@ class WebSocketProtocol(TransportSession):
             raise RuntimeError(f"Invalid HTTP status code '{status}' in response.")
         self._denial = Denial(status, decoded(message.get("headers", ())), self.default_headers)
         self._is_answered = True
-        self._log_answer(str(status))
+        log_answer(self.scope, str(status))
         self.transport.write(self._denial.start())
 
     def _continue_denial(self, denial: Denial, message: WebSocketResponseBodyEvent) -> None:
@@ -253,7 +250,7 @@ class WebSocketProtocol(TransportSession):
         if is_last:
             self._app_closed = True
             self._end(CloseCode.ABNORMAL_CLOSURE)
-            self._log_rejection(denial.status)
+            log_rejection(denial.status)
             self._linger()
 
     # Receiving
@@ -276,7 +273,7 @@ class WebSocketProtocol(TransportSession):
                 await asyncio.wait([waiter])  # of another task: not ours to be cancelled
                 continue
             self._sends_left = SENDS_PER_TURN
-            waiter = self._waiter = self.loop.create_future()
+            waiter = self._waiter = self._loop.create_future()
             try:
                 await waiter
             finally:
@@ -360,7 +357,7 @@ class WebSocketProtocol(TransportSession):
             elif self.transport.is_closing():
                 raise ClientDisconnected
             elif message["type"] == "websocket.close":
-                self._log_answer("403")
+                log_answer(self.scope, "403")
                 self._app_closed = True
                 self._refuse(self.handshake.reject(403, "", self.default_headers))
             elif message["type"] == "websocket.http.response.start":
@@ -390,7 +387,7 @@ class WebSocketProtocol(TransportSession):
 
     def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7); the keepalive does."""
-        self._trace(f"WebSocket {reason}")
+        trace(self.client, f"WebSocket {reason}")
         super().fail(code, reason)
 
     def _abort(self) -> None:
@@ -402,20 +399,6 @@ class WebSocketProtocol(TransportSession):
     def _close_half(self) -> None:
         if self.protocol.failure is None or self._app_closed:
             self.transport.close()
-
-    # Logging
-
-    def _trace(self, text: str) -> None:
-        if self.logger.isEnabledFor(TRACE_LOG_LEVEL):
-            prefix = "{}:{} - ".format(*self.client) if self.client else ""
-            self.logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, text)
-
-    def _log_rejection(self, status: int) -> None:
-        self.logger.info("connection rejected (%d %s)", status, phrase_of(status))
-
-    def _log_answer(self, answer: str) -> None:
-        path = get_path_with_query_string(self.scope)
-        self.logger.info('%s - "WebSocket %s" %s', get_client_addr(self.scope), path, answer)
 
 
 def _unexpected(message: ASGISendEvent, expected: str) -> RuntimeError:
