@@ -260,6 +260,26 @@ async def test_connect_and_serve(settings: Any) -> None:
         assert await ws.recv() == "가" * 100 + "나"
 
 
+HONEST: list[Any] = [
+    pytest.param(b"pattern!" * 524_288, id="a pattern"),
+    pytest.param(b"\xff" * (1920 * 1080 * 4), id="a white canvas"),
+    pytest.param("one line of a log\n" * 120_000, id="a repeated line"),
+    pytest.param("[null, null, null, null],\n" * 100_000, id="rows of nulls"),
+]
+
+
+@pytest.mark.parametrize("message", HONEST)
+@in_loop
+async def test_honest_messages_that_deflate_well_pass(message: Any, connection_codec: ModuleType) -> None:
+    """10.4: a size is limited, a ratio is not: these have 300 to 1,000 times of what is received of them."""
+    async with (
+        serve(echo, HOST, 0, compression="deflate", max_size=2**24) as server,
+        connect(uri_of(server), compression="deflate", max_size=2**24) as ws,
+    ):
+        await ws.send(message, compress=True)
+        assert await ws.recv() == message
+
+
 @in_loop
 async def test_one_end_without_compression() -> None:
     """RFC 7692 5.1: then there is none."""

@@ -464,3 +464,30 @@ async def test_compressed_messages(
     assert seen["extensions"] == extensions
     assert seen["messages"] == [*texts, octets]
     assert (seen["code"], seen["reason"], seen["clean"]) == (1000, "done", True)
+
+
+@in_browser
+async def test_a_white_canvas(chromium: Chromium, connection_codec: ModuleType) -> None:
+    """10.4: a picture of 8 MB deflates to 8 KB, and is no attack."""
+    received: asyncio.Future[str | bytes] = asyncio.get_running_loop().create_future()
+
+    async def take(connection: ServerConnection) -> None:
+        received.set_result(await connection.recv())
+
+    page = await chromium.shared_page()
+    async with page_server(take, compression="deflate", max_size=2**24) as port:
+        code = await page.evaluate(
+            """(url) => new Promise((resolve) => {
+              const canvas = document.createElement("canvas");
+              [canvas.width, canvas.height] = [1920, 1080];
+              const context = canvas.getContext("2d");
+              context.fillStyle = "white";
+              context.fillRect(0, 0, 1920, 1080);
+              const socket = new WebSocket(url);
+              socket.onopen = () => socket.send(context.getImageData(0, 0, 1920, 1080).data);
+              socket.onclose = (event) => resolve(event.code);
+            })""",
+            f"ws://127.0.0.1:{port}/ws",
+        )
+    assert code == 1000
+    assert await received == b"\xff" * (1920 * 1080 * 4)
