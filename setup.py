@@ -84,7 +84,7 @@ def native_codec():
         "wsfast.native",
         ["src/native.pyx", *sorted(path.as_posix() for path in kernels.glob("*.c"))],
         include_dirs=["src/kernels"],
-        depends=sorted(path.as_posix() for path in Path("src").rglob("*.h")),
+        depends=sorted(path.as_posix() for kind in ("*.h", "*.pxi") for path in Path("src").rglob(kind)),
     )
     return cythonize(
         [extension],

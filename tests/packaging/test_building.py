@@ -39,7 +39,9 @@ def test_sdist_holds_what_it_takes_to_build_and_test(checkout: Path, sdist: Path
     with tarfile.open(sdist) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {"LICENSE", "README.md", "pyproject.toml", "setup.py", "wsfast/py.typed"}
-    wanted.update(sources(checkout, "src", ".pyx", ".pxd", ".h"), sources(checkout, "src/kernels", ".c"))
+    wanted.update(
+        sources(checkout, "src", ".pyx", ".pxi", ".pxd", ".h"), sources(checkout, "src/kernels", ".c")
+    )
     wanted.update(sources(checkout, "wsfast", ".py", ".pyi", ".pxd", ".html"))
     wanted.update(sources(checkout, "tests", ".py", ".pyx", ".toml"))
     wanted.update(sources(checkout, "benchmarks", ".py"), sources(checkout, "docs", ".md"))
@@ -78,7 +80,10 @@ def test_wheel_brings_the_command_and_what_it_needs(native_environment: Environm
 def test_kernels_compile_without_warnings(native_build: tuple[Path, str]) -> None:
     """-Wall -Wextra for our own C; what Cython writes is Cython's business."""
     _, output = native_build
-    assert re.findall(r"^.*src[/\\](?:kernels[/\\]|native\.pyx).*warning.*$", output, re.MULTILINE) == []
+    assert (
+        re.findall(r"^.*src[/\\](?:kernels[/\\]|\w+\.px[id]|native\.pyx).*warning.*$", output, re.MULTILINE)
+        == []
+    )
 
 
 def test_python_wheel_needs_neither_compiler_nor_cython(pure_wheel: Path, tmp_path: Path) -> None:

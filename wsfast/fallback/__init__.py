@@ -1,7 +1,8 @@
 """The codec in plain Python: the same names and the same behaviour as ``native``, and the reference for both.
 
-Written to be read beside RFC 6455, sections 5 and 8.1: ``decoding`` begins with what ``feed`` does, as a table;
-``encoding`` writes frames, whose ``layout`` both share; ``octets`` is masking and UTF-8.
+Written to be read beside RFC 6455, sections 5 and 8.1: ``parsing`` begins with the table that ``feed``
+follows; ``decoding`` has the two decoders; ``encoding`` writes frames, whose ``layout`` all share;
+``octets`` is masking and UTF-8. The rooms of ``native`` in src/ have the same names.
 """
 
 from typing import Final
