@@ -1,9 +1,9 @@
 """Receive into one buffer for each event loop, on asyncio's own transports.
 
-They allocate 256 KiB for every read otherwise, and pay up to 20 us for it, by luck of the heap (benchmarks/echo.py
-on the stock loop). Parsing is synchronous and copies what it keeps, so that one buffer serves all connections of a
-loop, and an idle one owns none. The rest of a large payload is received where its message will lie: 4 MiB take 0.8 of
-the time, 100 KiB the same. uvloop has a buffer of its own, and is 5 % faster without this.
+They allocate 256 KiB for every read otherwise, and pay up to 20 us for it, by luck of the heap
+(benchmarks/servers/echo.py on the stock loop). Parsing is synchronous and copies what it keeps, so that one buffer
+serves all connections of a loop, and an idle one owns none. The rest of a large payload is received where its message
+will lie: 4 MiB take 0.8 of the time, 100 KiB the same. uvloop has a buffer of its own, and is 5 % faster without this.
 """
 
 from __future__ import annotations
