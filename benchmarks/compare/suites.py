@@ -223,8 +223,8 @@ class Suite:
 
 
 SUITES = {
-    "ratios": Suite(functools.partial(in_workers, "ratios"), 4, "the codec, native and fallback"),
-    "peers": Suite(functools.partial(in_workers, "peers"), 4, "the rows of peers.py"),
+    "ratios": Suite(functools.partial(in_workers, "ratios"), 3, "the codec, native and fallback"),
+    "peers": Suite(functools.partial(in_workers, "peers"), 2, "the rows of peers.py"),
     "echo": Suite(echoes, 8, "an echo server, asyncio and uvloop"),
     "hosts_uvicorn": Suite(uvicorn_echoes, 8, "the same inside uvicorn"),
     "deflate": Suite(compressed_echoes, 4, "compressed echoes"),
