@@ -487,8 +487,15 @@ def test_connect_shows_a_close_reason_as_printable_text() -> None:
     def close(ws: websockets.sync.server.ServerConnection) -> None:
         ws.close(4000, reason)
 
+    # Its input stays open: if that ended, the client would close too.
     with peer(close) as url:
-        _, err = run("connect", url, code=1)
+        client = subprocess.Popen(
+            command("connect", url), stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+        with client:
+            assert client.wait(TIMEOUT) == 1
+            assert client.stderr is not None
+            err = printed(client.stderr.read())
     assert (
         err.splitlines()[-1] == "wsfast: closed by the server: 4000 \\x1b[31m\\x9b\\u202e\\u200f\\ufeff\\x0a!"
     )
