@@ -170,11 +170,10 @@ def test_what_is_no_websocket_uri_says_how_to_write_it(text: str, hint: str) -> 
 def test_cherokee_is_never_another_host() -> None:
     """CPython 3.14 keeps its letters, as IDNA 2008 does. Before it, IDNA made them small, which are other letters."""
     try:
-        host = parse_uri("ws://Ꭰ.example/").host
+        said = parse_uri("ws://Ꭰ.example/").host
     except InvalidURI as error:
-        assert "another in IDNA 2008" in str(error)
-    else:
-        assert host == "xn--58d.example"
+        said = str(error)
+    assert said == "xn--58d.example" or "another in IDNA 2008" in said
 
 
 @pytest.mark.parametrize("char", [chr(code) for code in (*range(33), 127)])
