@@ -19,6 +19,7 @@ import logging
 import selectors
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
@@ -117,7 +118,8 @@ def errors_logged() -> Iterator[list[logging.LogRecord]]:
 def _set_old_objects_aside() -> None:
     # What the imports made is not looked at in each collection: 2 ms instead of 50.
     gc.collect()
-    gc.freeze()
+    if sys.implementation.name == "cpython":
+        gc.freeze()
 
 
 def run(coroutine: Coroutine[Any, Any, Any], loop_name: str = "asyncio") -> Any:

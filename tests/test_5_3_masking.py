@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wsfast.events import Ping, Role
+from wsfast.fallback import octets
 
 KEYS = (KEY, b"\x01\x02\x03\x04", b"\x00\x00\x00\xff", b"\xff\x00\x00\x00", b"\x80\x80\x80\x80", bytes(4))
 SIZES = (*range(81), 127, 128, 129, 191, 255, 256, 257, 511, 512, 1023, 1024, 1025, 4096, 65537)
@@ -29,6 +31,14 @@ def test_apply_mask_of_every_size(codec: ModuleType) -> None:
             result = codec.apply_mask(data, key)
             assert result == xor(data, key), (size, key)
             assert type(result) is bytes
+
+
+@pytest.mark.parametrize("masked_by", [octets.xor_by_integers, octets.xor_by_octets])
+def test_both_ways_of_the_fallback(masked_by: Callable[[bytes, bytes], bytes]) -> None:
+    """RFC 6455 5.3: an interpreter takes the way that is fast there."""
+    for size in SIZES:
+        for key in KEYS:
+            assert masked_by(data_of(size), key) == xor(data_of(size), key), (size, key)
 
 
 def test_apply_mask_at_every_alignment(codec: ModuleType) -> None:

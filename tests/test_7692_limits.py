@@ -167,6 +167,8 @@ def test_the_ratio_is_that_of_the_message_so_far(codec: ModuleType, peer: Peer) 
 LIMIT = MIB // 4
 ZEROS = deflated(bytes(8 * MIB))
 UP_TO_THE_LIMIT = deflated(bytes(LIMIT))
+SMALL_OBJECTS = 2048
+"""Bytes: of frames, iterators and the like, which differ with the version of Python."""
 
 
 def in_pieces(payload: bytes, size: int) -> list[bytes]:
@@ -203,11 +205,20 @@ def test_a_bomb_takes_no_more_than_the_limit_and_64_kib(
     frames += [bytes(peer.frame(CONTINUATION, piece, fin=False)) for piece in pieces[1:]]
     stream = b"".join(frames)
     chunks = [stream[start : start + 65_536] for start in range(0, len(stream), 65_536)]
-    decoder = decoder_of(codec, peer, agree(max_ratio=None), max_message_size=LIMIT, max_fragments=1000)
-    with memory:
+
+    def limited() -> Any:
+        return decoder_of(codec, peer, agree(max_ratio=None), max_message_size=LIMIT, max_fragments=1000)
+
+    def explode(decoder: Any) -> None:
         for chunk in chunks:
             assert decoder.feed(chunk) == []
-        assert memory.peak <= LIMIT + 65_536
+
+    # Once before it counts: CPython 3.14 keeps up to 100 integers of any size that became zero.
+    explode(limited())
+    decoder = limited()
+    with memory:
+        explode(decoder)
+        assert memory.peak <= LIMIT + 65_536 + SMALL_OBJECTS
         assert memory.now <= 65_536
     assert decoder.failure is not None
     assert decoder.failure.code == 1009

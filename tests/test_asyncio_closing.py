@@ -6,13 +6,29 @@ On a fake transport, as in ``test_asyncio_connection``.
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from types import ModuleType
+from typing import cast
 
 import pytest
-from asyncio_helpers import all_done, both_roles, close, echo, take_all, text, turns, wire, without_io
-from helpers import TEXT
+from asyncio_helpers import (
+    FakeTransport,
+    all_done,
+    both_roles,
+    close,
+    echo,
+    take_all,
+    text,
+    turns,
+    wire,
+    without_io,
+)
+from helpers import TEXT, counts_references
 
+from wsfast.asyncio.buffered import BufferedReceiver
 from wsfast.asyncio.connection import Connection
+from wsfast.connection import Connection as Protocol
 from wsfast.connection import ReadyState
 from wsfast.events import Close, Role
 from wsfast.exceptions import ConnectionClosedError, ConnectionClosedOK
@@ -385,3 +401,34 @@ async def test_async_with_closes(leave: BaseException | None, code: int) -> None
     await wired.finish()
     [raised] = await asyncio.gather(task, return_exceptions=True)
     assert type(raised) is type(leave)
+
+
+class KeepingTransport(FakeTransport):
+    """Keeps its protocol after the end, as the transports of Windows' loop do (asyncio/proactor_events.py)."""
+
+    __module__ = "asyncio.fake"  # one of asyncio's own: it receives into our buffer
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = cast("asyncio.Protocol", protocol)
+
+
+@counts_references
+@both_roles
+@without_io
+async def test_a_transport_that_keeps_its_protocol_keeps_no_connection(role: Role) -> None:
+    """A closed connection dies with its last reference: no cycle waits for the garbage collector."""
+    connection = Connection(Protocol(role), ping_interval=None)
+    transport = KeepingTransport(connection, role)
+    connection.connection_made(transport)
+    assert isinstance(transport.protocol, BufferedReceiver)
+    transport.break_off(ConnectionResetError("reset"))
+    await connection.wait_closed()
+    await all_done()
+    alive = weakref.ref(connection)
+    gc.collect()
+    gc.disable()
+    try:
+        del connection
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -651,8 +651,9 @@ async def test_own_logger_is_used(caplog: pytest.LogCaptureFixture) -> None:
 
 def is_nodelay(transport: asyncio.BaseTransport) -> bool:
     connected = transport.get_extra_info("socket")
-    # uvloop's stand-in for a socket has no getsockopt().
-    with socket.socket(fileno=os.dup(connected.fileno())) as same:
+    if hasattr(connected, "getsockopt"):
+        return bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+    with socket.socket(fileno=os.dup(connected.fileno())) as same:  # uvloop's stand-in for a socket has none
         return same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 

@@ -33,6 +33,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import wsfast
 from wsfast.cli import bench, consoles, main
 from wsfast.cli.connect import _connect_problem
+from wsfast.cli.serving import listen_error
 from wsfast.exceptions import HandshakeTimeout
 from wsfast.uri import parse_uri
 
@@ -43,6 +44,10 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 1.3."""
 
 PACKAGE = Path(wsfast.__file__).parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts its background jobs so, and the processes that we start would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX")
 
@@ -59,6 +64,11 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "wsfast", *arguments]
 
 
+def printed(output: bytes) -> str:
+    """What was printed; Windows ends a line with two characters."""
+    return output.decode().replace(os.linesep, "\n")
+
+
 def run(
     *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None, code: int = 0
 ) -> tuple[str, str]:
@@ -66,7 +76,7 @@ def run(
     done = subprocess.run(
         command(*arguments), input=stdin, capture_output=True, env=env or environment(), timeout=TIMEOUT
     )
-    out, err = done.stdout.decode(), done.stderr.decode()
+    out, err = printed(done.stdout), printed(done.stderr)
     assert done.returncode == code, f"exit code {done.returncode}: {out}{err}"
     assert "Traceback" not in err
     return out, err
@@ -88,7 +98,7 @@ class Server:
             line = self.process.stdout.readline()
             if not line:
                 raise AssertionError(f"the server did not start: {self.banner}{self.stop()}")
-            self.banner += line.decode()
+            self.banner += printed(line)
         watchdog.cancel()
         match = re.search(r"(?:ws|http)(://[^\s/]*:(\d+))/", self.banner)
         assert match is not None
@@ -107,7 +117,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             out, err = self.process.communicate()
-        return self.process.returncode, out.decode(), err.decode()
+        return self.process.returncode, printed(out), printed(err)
 
 
 @contextlib.contextmanager
@@ -319,11 +329,21 @@ def test_a_port_in_use_is_one_line(name: str, echo_server: Server) -> None:
     )
 
 
+@pytest.mark.parametrize("option", ["--uvloop", "--no-uvloop"])
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-def test_a_host_that_is_not_ours_is_one_line(host: str) -> None:
-    _, err = run("echo", "--host", host, "--port", "0", code=1)
+def test_a_host_that_is_not_ours_is_one_line(host: str, option: str) -> None:
+    if option == "--uvloop":
+        pytest.importorskip("uvloop")
+    _, err = run("echo", "--host", host, "--port", "0", option, code=1)
     assert err.count("\n") == 1
     assert "--host" in err
+
+
+def test_an_address_that_is_not_ours_may_have_no_number() -> None:
+    """As asyncio says it since CPython 3.13."""
+    error = OSError("could not bind on any address out of [('192.0.2.1', 80)]")
+    said = str(listen_error(error, "192.0.2.1", 80))
+    assert said == "192.0.2.1 is no address of this machine; choose another with --host"
 
 
 # connect, in a pipe
@@ -467,8 +487,15 @@ def test_connect_shows_a_close_reason_as_printable_text() -> None:
     def close(ws: websockets.sync.server.ServerConnection) -> None:
         ws.close(4000, reason)
 
+    # Its input stays open: if that ended, the client would close too.
     with peer(close) as url:
-        _, err = run("connect", url, code=1)
+        client = subprocess.Popen(
+            command("connect", url), stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+        with client:
+            assert client.wait(TIMEOUT) == 1
+            assert client.stderr is not None
+            err = printed(client.stderr.read())
     assert (
         err.splitlines()[-1] == "wsfast: closed by the server: 4000 \\x1b[31m\\x9b\\u202e\\u200f\\ufeff\\x0a!"
     )

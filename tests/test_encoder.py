@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -370,6 +371,15 @@ def test_large_message_is_one_frame(codec: ModuleType, role: Role) -> None:
     data = bytes(range(256)) * 5000
     parsed = parse_frame(codec.FrameEncoder(role).message(data), role)
     assert bytes(parsed.data) == data
+
+
+if sys.maxsize < 2**32:
+
+    def test_frame_that_no_bytes_can_hold(codec: ModuleType, role: Role) -> None:
+        """RFC 6455 5.2 counts 63 bits; here 31 are all there are, and the header takes some."""
+        payload = bytearray(sys.maxsize - 5)
+        with pytest.raises((OverflowError, MemoryError)):
+            codec.FrameEncoder(role).message(payload)
 
 
 def test_what_is_encoded_is_decoded(codec: ModuleType, role: Role) -> None:

@@ -22,6 +22,13 @@
 #define WSFAST_BIG_ENDIAN 0
 #endif
 
+/* MSVC itself. clang-cl defines _MSC_VER too, but it has the built-ins of GNU C, and asks for targets as GCC does. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#define WSFAST_MSVC 1
+#else
+#define WSFAST_MSVC 0
+#endif
+
 /* For what has to be part of its caller, as the caller decides what of it is needed. */
 #if defined(__GNUC__)
 #define WSFAST_ALWAYS_INLINE static inline __attribute__((always_inline))

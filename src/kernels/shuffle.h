@@ -99,7 +99,7 @@ WSFAST_OP size_t v_sum16(v16 v)
 }
 WSFAST_OP unsigned v_n_lanes(unsigned lanes)
 {
-#ifdef _MSC_VER
+#if WSFAST_MSVC
     return (unsigned)_mm_popcnt_u32(lanes);
 #else
     return (unsigned)__builtin_popcount(lanes);

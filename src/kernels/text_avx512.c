@@ -10,7 +10,7 @@
 #if WSFAST_X86
 
 #define TARGET WSFAST_TARGET_FOR("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,popcnt,bmi2")
-#ifdef _MSC_VER
+#if WSFAST_MSVC
 #define POPCOUNT(mask) ((unsigned)_mm_popcnt_u64(mask))
 #else
 #define POPCOUNT(mask) ((unsigned)__builtin_popcountll(mask))

@@ -22,7 +22,7 @@ extern const wsfast_text_kernels wsfast_text_neon;
 #endif
 
 /* Code for an instruction set that the compiler may not take for granted. MSVC does not ask. */
-#ifdef _MSC_VER
+#if WSFAST_MSVC
 #define WSFAST_TARGET_FOR(features)
 #else
 #define WSFAST_TARGET_FOR(features) __attribute__((target(features)))

@@ -75,7 +75,10 @@ class BufferedReceiver(asyncio.BufferedProtocol):
         self._receiver.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._receiver.connection_lost(exc)
+        receiver = self._receiver
+        # A transport of Windows' loop keeps us, and we would keep the connection, which has the transport.
+        del self._receiver
+        receiver.connection_lost(exc)
 
 
 def wants_buffer(transport: asyncio.BaseTransport) -> bool:

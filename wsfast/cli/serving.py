@@ -95,7 +95,8 @@ def listen_error(error: OSError, host: str, port: int) -> CommandError:
         return CommandError(f"unknown host {host!r}; give an address of this machine with --host")
     if error.errno in _ADDRESS_IN_USE:
         return CommandError(f"{place} is in use; choose another with --port (0: any that is free)")
-    if error.errno == errno.EADDRNOTAVAIL:
+    # asyncio skips the addresses that are not of this machine. If none is left, its error has no number (CPython 3.13).
+    if error.errno in (errno.EADDRNOTAVAIL, None):
         return CommandError(f"{host} is no address of this machine; choose another with --host")
     if error.errno in (errno.EACCES, errno.EPERM):
         return CommandError(f"not allowed to listen on {place}; choose a port above 1023 with --port")
