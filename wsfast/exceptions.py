@@ -21,8 +21,8 @@
         InvalidState                (also a RuntimeError)
         ConcurrencyError            (also a RuntimeError)
 
-Two rules. A text says in plain words what happened and, if the user can do something about it, how. And every text
-goes through ``shown``, ``repr`` included: it may hold a peer's bytes, and it ends up in logs and on terminals.
+Two rules. A text describes the failure in plain words, and tells the user how to mend it if that is possible. And every
+text goes through ``shown``, ``repr`` included: it may hold a peer's bytes, and it ends up in logs and on terminals.
 """
 
 from __future__ import annotations

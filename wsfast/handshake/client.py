@@ -202,7 +202,7 @@ class ClientHandshake:
         if self.done:
             return
         if self.response is not None:
-            self._refused()  # the body ends here, whatever its length should have been
+            self._refused()  # the body ends here, even if a longer one was announced
         elif self._first and not begins_like_http(self._first):
             self._end(not_http("server", self._first))
         else:
