@@ -1,6 +1,6 @@
-"""Two threads, each with decoders and encoders of its own: nothing in the codec is shared between them.
+"""Two threads, each with its own decoders and encoders: the codec shares nothing between them.
 
-The codec's objects are for one thread at a time (RFC 6455 knows no threads; ``wsfast/native.pyi`` does).
+One object of the codec is for one thread at a time. ``wsfast/native.pyi`` says so; RFC 6455 knows no threads.
 """
 
 from __future__ import annotations
