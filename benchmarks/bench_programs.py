@@ -1,4 +1,4 @@
-"""The programs of this folder, once each and as short as can be: a figure has to be right before anybody reads it."""
+"""The programs of this folder, each run once and very short: a figure must be right before anybody reads it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_tables(tmp_path):
 # Servers: processes, pinned to a core, with the clock of another process
 
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
-# A version is called native here, and nothing else is compared.
+# These programs measure the native codec only.
 native = pytest.mark.skipif(wsfast.codec.IMPLEMENTATION != "native", reason="measures the native codec")
 SHORT = ("--rounds", "1", "--sample", "0.01", "--loop", "asyncio")
 

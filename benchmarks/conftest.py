@@ -1,7 +1,7 @@
 """``pytest benchmarks``: one group of rows for each case, native next to fallback, and a table of ratios at the end.
 
 Every case is checked before it is timed (``common/cases.py``). pytest-benchmark measures one row after the other, so
-other work on the machine falls on one codec alone. To judge a ratio, use ``codec/ratios.py``.
+other work on the machine slows one codec only. To judge a ratio, use ``codec/ratios.py``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A chat by FastAPI: what one sends, all receive. It needs ``pip install wsfast fastapi uvicorn``.
+"""A chat with FastAPI: each message goes to all. It needs ``pip install wsfast fastapi uvicorn``.
 
     uvicorn --ws wsfast.uvicorn:WebSocketProtocol --app-dir examples fastapi_app:app
 
-Nothing in the program is wsfast's: the server is told which class to use.
+The program does not mention wsfast: the command line tells the server which class to use.
 """
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
@@ -16,7 +16,7 @@ async def tell_all(text: str) -> None:
         try:
             await member.send_text(text)
         except (WebSocketDisconnect, RuntimeError):
-            members.pop(member, None)  # left just now; its own loop ends too
+            members.pop(member, None)  # it left just now; its own loop ends too
 
 
 @app.websocket("/chat/{name}")

@@ -1,4 +1,4 @@
-"""An echo by Starlette, for those who know the password. It needs ``pip install wsfast starlette uvicorn``.
+"""An echo with Starlette, for clients that know the password. It needs ``pip install wsfast starlette uvicorn``.
 
 uvicorn --ws wsfast.uvicorn:WebSocketProtocol --app-dir examples starlette_app:app
 

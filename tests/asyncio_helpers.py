@@ -1,4 +1,4 @@
-"""What the asyncio tests share: running a coroutine as a test, a transport without a socket, raw peers.
+"""The common parts of the asyncio tests: running a coroutine as a test, a transport without a socket, raw peers.
 
 Nothing hangs: every test has a time limit. Nothing is left behind: tasks that still run, exceptions that nobody
 retrieved and errors in the log fail the test, unless it expects them (``errors_logged``).

@@ -1,6 +1,6 @@
 """Fixtures: ``codec`` runs a test over both codecs in one process, ``peer`` over both roles.
 
-``WSFAST_REQUIRE_NATIVE=1`` makes a missing native codec an error; without it its tests are skipped.
+``WSFAST_REQUIRE_NATIVE=1`` makes a missing native codec an error; if it is not set, its tests are skipped.
 """
 
 from __future__ import annotations

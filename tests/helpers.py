@@ -1,7 +1,7 @@
-"""What the codec tests share: a frame builder, ways to cut a stream into chunks, checks of a decoder.
+"""The common parts of the codec tests: a frame builder, ways to cut a stream into chunks, checks of a decoder.
 
-Nothing here comes from the product but the words of ``wsfast.events``: frames are built, and UTF-8 is
-judged, straight from RFC 6455 and from the Unicode Standard. The builder can break every rule it knows.
+Nothing here comes from the product except the names of ``wsfast.events``. Frames are built, and UTF-8 is
+judged, from RFC 6455 and the Unicode Standard alone. The builder can break every rule that it knows.
 """
 
 from __future__ import annotations

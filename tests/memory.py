@@ -1,7 +1,7 @@
-"""Memory that Python takes, counted so that it depends on nothing but the test: for the fixture ``memory``.
+"""Memory that Python takes, counted so that only the test itself counts: for the fixture ``memory``.
 
 tracemalloc counts the allocations of all threads, and the collector of cycles runs finalizers of other tests' objects.
-So conftest.py lets these tests run first, before a browser or a server has a thread, and only their cycles are freed.
+So conftest.py runs these tests first. No browser or server has a thread yet, and only their own cycles are freed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What ``pytest -m quick`` runs: something of each area, with both codecs, in less than 20 seconds in all.
+"""The tests of ``pytest -m quick``: some of each area, with both codecs, in less than 20 seconds together.
 
-A module by its name, and the tests of it by theirs; no names are all of them. test_helpers.py checks that they exist.
+Each entry is a module, and the names of its tests; no names mean all of them. test_helpers.py checks that they exist.
 """
 
 from __future__ import annotations

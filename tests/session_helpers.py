@@ -1,6 +1,6 @@
-"""A session without an event loop: its adapter is a list of what was asked for, and its clock is a number.
+"""A session without an event loop: its adapter is a list of its requests, and its clock is a number.
 
-``Desk`` brings the verbs, nothing else. Times are seconds from 0.
+``Desk`` brings the verbs, and nothing else. Times are seconds from 0.
 """
 
 from __future__ import annotations

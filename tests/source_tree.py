@@ -1,7 +1,7 @@
-"""Let ``python -m pytest`` test the wsfast that is installed, as ``pytest`` does. conftest.py calls it first.
+"""Let ``python -m pytest`` test the installed wsfast, as ``pytest`` does. conftest.py calls it first.
 
-``python -m`` puts the current folder first on ``sys.path``. In a checkout whose package was installed and not built in
-place, that is the source tree, which has no compiled extension: every test of the native codec would be skipped.
+``python -m`` puts the current folder first on ``sys.path``. In a checkout that was not built in place, this is the
+source tree without a compiled extension. Then every test of the native codec would be skipped.
 """
 
 from __future__ import annotations

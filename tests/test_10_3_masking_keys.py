@@ -1,4 +1,4 @@
-"""RFC 6455 10.3 and 5.3: masking keys that nobody can predict, a new one for each frame."""
+"""RFC 6455 10.3 and 5.3: masking keys cannot be predicted, and each frame has a new one."""
 
 from __future__ import annotations
 

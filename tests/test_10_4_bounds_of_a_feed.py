@@ -1,4 +1,4 @@
-"""RFC 6455 10.4: the bounds of one ``feed``: the rest of the chunk waits, and nothing is lost or changes its order."""
+"""RFC 6455 10.4: the bounds of one ``feed``: the rest of the chunk waits; nothing is lost, and the order stays."""
 
 from __future__ import annotations
 

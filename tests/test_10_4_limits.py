@@ -1,4 +1,4 @@
-"""RFC 6455 10.4: limits on frames and messages, found at the header; memory for what came, not for claims."""
+"""RFC 6455 10.4: limits on frames and messages, checked at the header; memory for received bytes, not for claims."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """RFC 6455 4.1: the client's opening handshake, without I/O.
 
-The servers here are bytes as real ones send them, and the sans-I/O server of the websockets package.
+The servers are bytes in the form that real ones send, and the sans-I/O server of the websockets package.
 """
 
 from __future__ import annotations

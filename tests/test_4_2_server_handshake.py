@@ -1,6 +1,6 @@
 """RFC 6455 4.2: the server's opening handshake, without I/O.
 
-The clients here are bytes as real ones send them, and the sans-I/O client of the websockets package.
+The clients are bytes in the form that real ones send, and the sans-I/O client of the websockets package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RFC 6455 5.1: a client masks every frame, a server masks none, and each refuses the other way."""
+"""RFC 6455 5.1: a client masks every frame, a server masks none, and each refuses the opposite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RFC 6455 5.6: a text message is a ``str``, a binary one ``bytes``, and nothing about them is changed."""
+"""RFC 6455 5.6: a text message is a ``str``, a binary one ``bytes``, and both arrive unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RFC 6455 10.4, RFC 7692 8: limits on what comes out, found while it comes out; memory for what is used."""
+"""RFC 6455 10.4, RFC 7692 8: limits on inflated data, checked piece by piece; memory only for contexts in use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """RFC 7692 6, 7.2: compressed messages, received by both codecs and sent in both roles.
 
-What is received was made by zlib itself, or stands in the RFC; what is sent is read by zlib itself.
+zlib itself makes the received messages, or the RFC gives them; zlib itself reads the sent ones.
 """
 
 from __future__ import annotations

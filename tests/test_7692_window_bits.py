@@ -1,7 +1,7 @@
 """RFC 7692 7.1.2: windows of 8 to 15 bits, in both roles, with every engine.
 
-The judge is an inflater with the window that was agreed on, which gets its output byte by byte. So it has only the
-window to look back to, and fails at a distance that is too long.
+The judge is an inflater with the agreed window, which gets its output byte by byte. It can look back no further than
+that window, so it fails at a distance that is too long.
 """
 
 from __future__ import annotations

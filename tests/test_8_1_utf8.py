@@ -1,6 +1,6 @@
-"""RFC 6455 8.1 and RFC 3629: text is UTF-8, strictly, and a fault in it is found when its byte arrives.
+"""RFC 6455 8.1 and RFC 3629: text is UTF-8, strictly, and a fault is found when its byte arrives.
 
-Judged twice: by Unicode's table 3-7, written down in ``helpers``, and by CPython's strict decoder.
+There are two judges: Unicode's table 3-7, written down in ``helpers``, and CPython's strict decoder.
 """
 
 from __future__ import annotations

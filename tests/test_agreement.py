@@ -1,7 +1,7 @@
-"""The two codecs agree: on random streams, legal and illegal, under random chunking, and on bytes written.
+"""The two codecs agree: on random streams, legal and illegal, in random chunks, and on written bytes.
 
-Two witnesses, written apart. What they agree on is compared with a third where there is one: a stream that
-was made from known messages decodes to these messages, one with a known fault to that fault (RFC 6455 5).
+The codecs were written independently. If a third witness exists, their common answer is compared with it: a stream
+made from known messages decodes to these messages, a stream with a known fault to that fault (RFC 6455 5).
 
 ``WSFAST_SEED`` repeats a run: each failure prints the seed of its stream.
 """

@@ -1,6 +1,6 @@
-"""docs/architecture.md, as far as it can be checked: floors, circles, the size of a file, and what no floor may know.
+"""The rules of docs/architecture.md that can be checked: floors, circles, the size of a file, and forbidden imports.
 
-Each import counts, also one for an annotation, and one inside a function.
+Each import counts, even one for an annotation, or one inside a function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Accepting on asyncio's own loop: a pause without descriptors, one line of log, and all are served afterwards."""
+"""Accepting on asyncio's own loop: without descriptors it pauses, logs one line, and serves everybody afterwards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``connect`` over real sockets: the ways to use it, its request (RFC 6455 4.1), and servers that are none.
+"""``connect`` over real sockets: its forms, its request (RFC 6455 4.1), and servers that are no WebSocket servers.
 
-Servers are raw ones, that see and send bytes, where it matters; else our own. What goes wrong has to have an
-exception of its own kind, whose text says what to do.
+If the bytes matter, the servers are raw ones, which see and send bytes; if not, they are ours. Each failure must have
+its own kind of exception, and a text that tells the user how to mend it.
 """
 
 from __future__ import annotations

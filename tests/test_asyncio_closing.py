@@ -1,4 +1,4 @@
-"""The asyncio API, closing: both sides, in line behind messages, and peers that do not answer (RFC 6455 5.5.1, 7.1).
+"""The asyncio API, closing: both sides, after queued messages, and silent peers (RFC 6455 5.5.1, 7.1).
 
 On a fake transport, as in ``test_asyncio_connection``.
 """

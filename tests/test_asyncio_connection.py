@@ -1,7 +1,7 @@
-"""The asyncio API, receiving: messages, how they end, back-pressure; and broadcast (RFC 6455 5.4 to 5.6, 7.1).
+"""The asyncio API, receiving: messages, the end, back-pressure; and broadcast (RFC 6455 5.4 to 5.6, 7.1).
 
-The transport is a fake one, so that chunks, writes and turns of the loop are exact, and time is the loop's own.
-Real sockets are in ``test_asyncio_server`` and ``test_asyncio_client``.
+The transport is a fake, so that chunks, writes and turns of the loop are exact, and time is the loop's own.
+Tests with real sockets are in ``test_asyncio_server`` and ``test_asyncio_client``.
 """
 
 from __future__ import annotations

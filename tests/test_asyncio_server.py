@@ -1,6 +1,6 @@
-"""``serve`` over real sockets: whom it lets in (RFC 6455 4.2), what it does to slow and rude clients, how it stops.
+"""``serve`` over real sockets: whom it accepts (RFC 6455 4.2), how it treats slow and rude clients, how it stops.
 
-The clients are raw ones, that send and see bytes, where it matters; else our own.
+If the bytes matter, the clients are raw ones, which send and see bytes; if not, they are ours.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The buffers that the codec reads: any C-contiguous bytes-like object, borrowed for the call only.
 
-What is in them is RFC 6455 5's matter; that every kind of buffer reads the same is the interface's
+RFC 6455 5 decides about the content. That every kind of buffer gives the same result is a promise of the interface
 (``wsfast/native.pyi``).
 """
 

@@ -1,6 +1,6 @@
-"""The command line, as its users meet it: processes, their output, their exit codes.
+"""The command line, as its users see it: processes, their output, their exit codes.
 
-Servers bind port 0 and print what they got; the peers are ``websockets``, plain sockets and our own client.
+Servers bind port 0 and print their port; the peers are ``websockets``, plain sockets and our own client.
 """
 
 from __future__ import annotations

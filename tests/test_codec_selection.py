@@ -1,6 +1,6 @@
-"""Which codec is in use, and what importing it brings along. Both codecs have the same names.
+"""The choice of the codec, and the modules that importing it loads. Both codecs have the same names.
 
-The rules are those of ``wsfast/codec.py``; what the names do is RFC 6455 5's and the other files' matter.
+The rules are those of ``wsfast/codec.py``. The other files test the behaviour of these names (RFC 6455 5).
 """
 
 from __future__ import annotations

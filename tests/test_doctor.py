@@ -1,4 +1,4 @@
-"""``wsfast doctor``, for packages that are there and packages that are not, by metadata made up for it."""
+"""``wsfast doctor``, for installed and missing packages, by metadata that the tests make up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RFC 6455 5.2 to 5.6: what the encoder writes, read back by the websockets package's parser."""
+"""RFC 6455 5.2 to 5.6: the encoder's bytes, read back by the parser of the websockets package."""
 
 from __future__ import annotations
 

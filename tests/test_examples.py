@@ -1,4 +1,4 @@
-"""The README's code blocks, run as they are written, and its commands, taken apart as the shell would."""
+"""The README's code blocks run unchanged, and its commands are split as the shell would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests' own tools do what they promise: a broken builder or splitter would hide broken codecs."""
+"""The tests' own tools work: a broken builder or splitter would hide broken codecs."""
 
 from __future__ import annotations
 

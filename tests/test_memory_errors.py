@@ -1,4 +1,4 @@
-"""No memory, at any place: ``MemoryError`` for our caller, and never a crash or a fault of the peer (RFC 6455 10.4)."""
+"""No memory, at any place: ``MemoryError`` for our caller, never a crash, never a peer's fault (RFC 6455 10.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of the package: those that README, docs and ``wsfast doctor`` print work after ``import wsfast``.
+"""The names of the package: if README, docs or ``wsfast doctor`` print one, it works after ``import wsfast``.
 
 Type checkers know them too: see typed_names.py.
 """

@@ -1,6 +1,6 @@
-"""Calls in any order, and calls inside calls: both codecs answer alike, and nothing that Python does breaks a decoder.
+"""Calls in any order, and calls inside calls: both codecs answer alike, and no Python code breaks a decoder.
 
-The bytes are RFC 6455 5's and RFC 7692's. The order of calls is the interface's (``wsfast/native.pyi``).
+RFC 6455 5 and RFC 7692 decide about the bytes, the interface (``wsfast/native.pyi``) about the order of calls.
 """
 
 from __future__ import annotations

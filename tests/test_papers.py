@@ -1,4 +1,4 @@
-"""The papers name tests that hold a promise: each of them is there."""
+"""Papers name the tests that hold a promise, and each of these tests exists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``wsfast.patch`` on packages that are not there: modules with the names that it looks for, and nothing behind them.
+"""``wsfast.patch`` on packages that are not installed: modules with the expected names, and no code in them.
 
-That the patched packages work is shown with the packages themselves, in tests/hosts.
+tests/hosts shows with the packages themselves that they work when patched.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Other people's clients and servers: ``websockets`` and ``aiohttp``, each in both roles, over both codecs.
 
-They check what is not in any section: that two independent readings of RFC 6455 agree.
+They check a fact that no section has: two independent readings of RFC 6455 agree.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``get_buffer`` and ``buffer_updated``: the payload of a large frame is received where its message will lie.
+"""``get_buffer`` and ``buffer_updated``: the payload of a large frame is received directly into its message.
 
-What comes out is what ``feed`` gives for the same bytes (RFC 6455 5 and 8.1), whatever the sizes of the pieces.
+The result is that of ``feed`` for the same bytes (RFC 6455 5 and 8.1), for pieces of any size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A read that holds more than one turn may decode: a turn's share each, in order, and no more than there is room for.
+"""A read with more than one turn may decode: each turn takes its share, in order, while the queue has room.
 
 RFC 6455 10.4. No event loop: ``desk.turn()`` is its next turn.
 """

@@ -1,4 +1,4 @@
-"""How a session ends, row by row of the table in ``wsfast/session/ending.py`` (RFC 6455 5.5.1, 7.1).
+"""The end of a session, row by row of the table in ``wsfast/session/ending.py`` (RFC 6455 5.5.1, 7.1).
 
 No event loop: time is a number that the tests move.
 """

@@ -1,6 +1,6 @@
 """Keepalive without an event loop, row by row of the table in ``wsfast/session/keepalive.py`` (RFC 6455 5.5.2).
 
-Hours pass in milliseconds, as time is a number.
+Hours pass in milliseconds, because time is a number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``text="bytes"``: text messages as the bytes of their UTF-8, checked all the same (RFC 6455 5.6 and 8.1)."""
+"""``text="bytes"``: text messages as the bytes of their UTF-8, checked like a ``str`` (RFC 6455 5.6 and 8.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""For mypy, which is run over this file: the names of the package after a bare ``import wsfast``, and no others.
+"""For mypy, which checks this file: the names of the package after a bare ``import wsfast``, and no others.
 
-Nothing here is called. An ignored error that is none is an error for mypy, so each line says yes or no.
+Nothing here is called. mypy reports an ignored error that does not exist, so each line says yes or no.
 """
 
 from __future__ import annotations

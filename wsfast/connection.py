@@ -1,7 +1,7 @@
 """One WebSocket connection without I/O: both roles, one class (RFC 6455 5.5, 7).
 
-Bytes go in through ``receive_data``, events come out; calls go in, bytes come out of ``data_to_send``. The
-closing handshake is this table; what is done about TCP is the adapter's (it reads ``wants_transport_closed``):
+Bytes go in through ``receive_data``, events come out; calls go in, bytes come out of ``data_to_send``. The closing
+handshake is this table. Closing TCP is the adapter's work (it reads ``wants_transport_closed``):
 
     ready_state   close() / fail()        peer's Close, failure       receive_eof()
     ------------  ----------------------  --------------------------  ---------------------
@@ -11,9 +11,9 @@ closing handshake is this table; what is done about TCP is the adapter's (it rea
     CLOSING       nothing                 an event, nothing owed      CLOSED
     CLOSED        nothing                 nothing                     nothing
 
-Two rules. What ends the connection stands in line: a Close or a Failure is the last event, behind the messages
-that came before it, and it takes effect with ``answer()``, so that those messages can still be answered
-(RFC 6455 5.5.1 allows the delay). And Pings are answered at once, each by one Pong, while we may send.
+Two rules. The end of a connection waits its turn: a Close or a Failure is the last event, after the messages that came
+before it. It takes effect with ``answer()``, so that those messages can still be answered (RFC 6455 5.5.1 allows the
+delay). And while we may send, each Ping is answered at once, by one Pong.
 
 This module knows no event loop, no socket and no HTTP beyond the handshake object that it is given.
 """
@@ -43,7 +43,7 @@ _ORDERLY = frozenset({CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.
 # A tuple: `str | bytes` would be computed anew for each event.
 _MESSAGE = (str, bytes)
 
-# Pings that wait for their Pong at most, before the oldest goes unanswered.
+# Largest number of Pings that wait for their Pong; if there are more, the oldest one gets none.
 MAX_PONGS = 64
 
 Ending: TypeAlias = Close | Failure
@@ -61,18 +61,22 @@ class ReadyState(enum.IntEnum):
 class Connection:
     """A WebSocket connection without I/O.
 
-    ``role`` is ours. With a ``handshake`` (of ``wsfast.handshake``) the connection starts CONNECTING and passes
-    bytes to it, until ``open()`` is called; without, it starts OPEN, for a host that has done the handshake. Limits and
+    ``role`` is ours. With a ``handshake`` (of ``wsfast.handshake``) the connection starts CONNECTING and passes its
+    bytes on, until ``open()`` is called. Without one it starts OPEN, for a host that has done the handshake. Limits and
     ``text`` are those of ``MessageDecoder``; ``random_bytes`` is that of ``FrameEncoder``.
 
-    ``compression`` is what ``deflate.accept`` or ``deflate.confirm`` returned, for a host that has done the handshake;
-    with ``handshake`` it is what that negotiates.
+    ``compression`` is the result of ``deflate.accept`` or ``deflate.confirm``, for a host that has done the handshake.
+    With ``handshake`` the attribute holds the result of its negotiation.
 
-    ``limit_names``: other names for our limits, if the user gave them as other arguments, for the texts about a peer
-    that exceeds one.
+    ``limit_names``: other names for our limits, if the user gave them under other names. They stand in the texts
+    about a peer that exceeds a limit.
 
-    ``decoder`` and ``encoder`` are the codec's, for an adapter that saves a call per message by using them.
-    It must check ``ready_state`` first, and get them anew after ``open()``.
+    ``decoder`` and ``encoder`` are the codec's. An adapter that uses them saves a call per message. It must check
+    ``ready_state`` first, and read both again after ``open()``.
+
+    Raises:
+        TypeError: both ``handshake`` and ``compression`` are given.
+        ValueError: a limit is out of range, or ``text`` is unknown.
     """
 
     def __init__(
@@ -106,17 +110,17 @@ class Connection:
         )
         self.encoder: FrameEncoder | DeflatingEncoder = FrameEncoder(role, random_bytes=random_bytes)
         self.compression: Agreement | None = None
-        """What was agreed on about compressing messages (RFC 7692), or None."""
+        """The agreement about compressed messages (RFC 7692), or None."""
         self.close_sent: Close | None = None
         self.close_received: Close | None = None
         self.peer_closed_first: bool | None = None
-        """True when the peer's Close came before ours went out; None until one of them was there."""
+        """True when the peer's Close came before ours went out; None while there is neither."""
         self.ending: Ending | None = None
-        """The peer's Close or fault that was returned as an event and not answered yet."""
+        """The peer's Close or fault that was returned as an event and is not answered yet."""
         self._failed = False
         self._limit_names = limit_names or {}
-        # Payloads of Pings to answer. 5.5.3 lets us answer the most recent ones only, so that a peer that sends
-        # Pings and reads nothing cannot fill our memory.
+        # Payloads of Pings to answer. 5.5.3 allows to answer the most recent ones only. So a peer that sends Pings and
+        # reads nothing cannot fill our memory.
         self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
         self._to_send: list[bytes] = []
         if compression is not None:
@@ -142,10 +146,10 @@ class Connection:
     # Receiving
 
     def receive_data(self, chunk: Buffer) -> list[Event | Failure]:
-        """Take received bytes, in chunks of any size; return what they completed, in order.
+        """Take received bytes, in chunks of any size; return the completed events, in order.
 
-        Messages, Pings and Pongs are for information; a ``Close`` or a ``Failure`` is always the last event,
-        and is answered by ``answer()``. After it bytes are ignored.
+        Messages, Pings and Pongs are for information. A ``Close`` or a ``Failure`` is always the last event; answer it
+        with ``answer()``. Later bytes are ignored.
         """
         if self.ready_state is ReadyState.CONNECTING:
             assert self.handshake is not None
@@ -159,7 +163,10 @@ class Connection:
     def open(self) -> bytes:
         """Pass from CONNECTING to OPEN, after a handshake that succeeded.
 
-        Returns the bytes that followed it, for ``receive_data``: they are the first frames.
+        Returns the bytes after the handshake, for ``receive_data``: they are the first frames.
+
+        Raises:
+            InvalidState: the connection is not CONNECTING.
         """
         if self.handshake is None or self.ready_state is not ReadyState.CONNECTING:
             raise InvalidState(f"cannot open a connection that is {self.ready_state.name}")
@@ -173,8 +180,8 @@ class Connection:
     ) -> list[str | bytes]:
         """Act on the control frames in ``events``, append the failure if there is one, and return the messages.
 
-        ``tell`` is called for each event that is no message. For an adapter that calls ``decoder.feed`` itself once
-        we are OPEN, and this if ``decoder.has_control``.
+        ``tell`` is called for each event that is no message. An adapter that calls ``decoder.feed`` itself while we are
+        OPEN calls this if ``decoder.has_control``.
         """
         may_send = self.ready_state is ReadyState.OPEN
         messages: list[str | bytes] = []
@@ -196,26 +203,26 @@ class Connection:
             if tell is not None:
                 tell(event)
         if not may_send:
-            self.ending = None  # our Close is out already: nothing is owed
+            self.ending = None  # we have sent our Close already, so nothing is owed
         return messages
 
     def answer(self) -> None:
-        """Let the peer's Close, or its fault, take effect: send the Close frame that is owed for it.
+        """Act on the peer's Close or fault: send the Close frame that is owed for it.
 
-        A Close is answered with its own code and reason (5.5.1; an empty one with an empty one), a fault by failing
-        the connection (7.1.7). Does nothing when nothing is owed.
+        A Close is answered with its own code and reason (5.5.1; an empty one with an empty one). A fault fails the
+        connection (7.1.7). Does nothing when nothing is owed.
         """
         ending, self.ending = self.ending, None
         if self.ready_state is not ReadyState.OPEN:
             return
         if isinstance(ending, Close):
-            # With the reason: browsers show the page what they receive, not what it gave to close().
+            # With the reason: browsers show the page the received reason, and not the one given to close().
             self._start_closing(ending)
         elif isinstance(ending, Failure):
             self._start_closing(Close(ending.code, self._told(ending).reason))
 
     def _told(self, failure: Failure) -> Failure:
-        """Return ``failure`` with the names under which our user knows the limits (RFC 6455 10.4)."""
+        """Return ``failure`` with our user's names of the limits (RFC 6455 10.4)."""
         reason = failure.reason
         for name, known in self._limit_names.items():
             reason = reason.replace(name, known)
@@ -236,7 +243,13 @@ class Connection:
     def send(self, data: str | Buffer, text: bool | None = None, compress: bool | None = None) -> None:
         """Send a message: ``str`` as text, bytes-like as binary; ``text`` as in ``FrameEncoder.message``.
 
-        ``compress`` as in ``DeflatingEncoder``, where compression was negotiated; else nothing is compressed.
+        ``compress`` as in ``DeflatingEncoder`` if compression was negotiated; if not, nothing is compressed.
+
+        Raises:
+            InvalidState: the connection is not OPEN.
+            RuntimeError: a fragmented message is not finished (RFC 6455 5.4).
+            TypeError: ``data`` has another type.
+            ValueError: text that is not UTF-8.
         """
         self._require_open("send")
         encoder = self.encoder
@@ -250,7 +263,12 @@ class Connection:
     ) -> None:
         """Send the next fragment of a message, the last one with ``fin`` (RFC 6455 5.4).
 
-        Otherwise as ``send``; the first fragment decides whether the message is compressed.
+        Otherwise like ``send``; the first fragment decides whether the message is compressed.
+
+        Raises:
+            InvalidState: the connection is not OPEN.
+            TypeError: ``data`` has another type, or the message mixes text and binary.
+            ValueError: text that is not UTF-8.
         """
         self._require_open("send_fragment")
         encoder = self.encoder
@@ -260,31 +278,50 @@ class Connection:
             self._to_send.append(encoder.fragment(data, fin, text))
 
     def ping(self, payload: Buffer = b"") -> None:
-        """Send a Ping of at most 125 bytes (RFC 6455 5.5.2)."""
+        """Send a Ping of at most 125 bytes (RFC 6455 5.5.2).
+
+        Raises:
+            InvalidState: the connection is not OPEN.
+            ValueError: more than 125 bytes.
+        """
         self._require_open("ping")
         self._to_send.append(self.encoder.ping(payload))
 
     def pong(self, payload: Buffer = b"") -> None:
-        """Send an unsolicited Pong of at most 125 bytes (RFC 6455 5.5.3)."""
+        """Send an unsolicited Pong of at most 125 bytes (RFC 6455 5.5.3).
+
+        Raises:
+            InvalidState: the connection is not OPEN.
+            ValueError: more than 125 bytes.
+        """
         self._require_open("pong")
         self._to_send.append(self.encoder.pong(payload))
 
     def close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Start the closing handshake (RFC 6455 7.1.2). Does nothing when it has started already.
 
-        ``code`` and ``reason`` as in ``FrameEncoder.close``. When the peer's Close is already here, unanswered,
-        this answers it, with our code.
+        ``code`` and ``reason`` as in ``FrameEncoder.close``. If the peer's Close is here and not answered, this
+        answers it, with our code.
+
+        Raises:
+            InvalidState: the connection is CONNECTING.
+            ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
         if self.ready_state is ReadyState.CONNECTING:
             raise InvalidState("cannot close before the opening handshake is done")
-        # Checked in every state, so that a wrong code is not found only when timing is bad.
+        # Checked in every state, so that a wrong code fails each time, and not by chance of timing.
         self.encoder.close(code, reason)
         if self.ready_state is ReadyState.OPEN:
             self.ending = None
             self._start_closing(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
 
     def fail(self, code: int, reason: str = "") -> None:
-        """Fail the connection (RFC 6455 7.1.7): as ``close``, and the peer's Close is not waited for."""
+        """Fail the connection (RFC 6455 7.1.7): like ``close``, and do not wait for the peer's Close.
+
+        Raises:
+            InvalidState: the connection is CONNECTING.
+            ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
+        """
         self.close(code, reason)
         self._failed = True
 
@@ -308,7 +345,7 @@ class Connection:
 
     @property
     def n_owed_pongs(self) -> int:
-        """Number of Pings that were received and whose Pongs ``data_to_send`` has not returned; 64 at most."""
+        """Number of received Pings whose Pongs ``data_to_send`` has not returned; 64 at most."""
         return len(self._pongs)
 
     def _require_open(self, call: str) -> None:
@@ -319,12 +356,12 @@ class Connection:
 
     @property
     def failure(self) -> Failure | None:
-        """None, or what the peer did wrong."""
+        """The peer's fault, or None."""
         return self.decoder.failure
 
     @property
     def receiving_done(self) -> bool:
-        """True when no event will come any more: after the peer's Close, its fault, or the end of TCP."""
+        """True when no more events can come: after the peer's Close, its fault, or the end of TCP."""
         return (
             self.close_received is not None
             or self.decoder.failure is not None
@@ -333,32 +370,32 @@ class Connection:
 
     @property
     def closing_done(self) -> bool:
-        """True when Close frames went both ways, or when ours went out and a failure leaves none to wait for."""
+        """True when both Close frames went out and in, or when a failure leaves none to wait for after ours."""
         return self.close_sent is not None and (
             self.close_received is not None or self.decoder.failure is not None or self._failed
         )
 
     @property
     def wants_transport_closed(self) -> bool:
-        """True when it is our turn to close TCP: a server's, once the closing handshake is done (7.1.1)."""
+        """True when it is our turn to close TCP: a server's turn when the closing handshake is done (7.1.1)."""
         return self.closing_done and self.role is Role.SERVER
 
     @property
     def close_code(self) -> int | None:
-        """The code of the peer's Close; 1006 when TCP closed without one; None before (7.1.5)."""
+        """The code of the peer's Close; 1006 if TCP closed without one; None before either (7.1.5)."""
         if self.close_received is not None:
             return self.close_received.code
         return CloseCode.ABNORMAL_CLOSURE if self.ready_state is ReadyState.CLOSED else None
 
     @property
     def close_reason(self) -> str | None:
-        """The reason in the peer's Close; empty when TCP closed without one; None before (7.1.6)."""
+        """The reason in the peer's Close; empty if TCP closed without one; None before either (7.1.6)."""
         if self.close_received is not None:
             return self.close_received.reason
         return "" if self.ready_state is ReadyState.CLOSED else None
 
     def closed_exception(self) -> ConnectionClosed:
-        """Return the exception that says how the connection ended, or is about to."""
+        """Return the exception that tells how the connection ended, or is about to end."""
         received, sent = self.close_received, self.close_sent
         orderly = (
             received is not None and sent is not None and received.code in _ORDERLY and sent.code in _ORDERLY

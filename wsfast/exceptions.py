@@ -1,4 +1,4 @@
-"""What can be raised, under the names that users of the ``websockets`` package know.
+"""All exceptions of the package, with the names that users of ``websockets`` know.
 
     WebSocketException
         ConnectionClosed
@@ -21,8 +21,8 @@
         InvalidState                (also a RuntimeError)
         ConcurrencyError            (also a RuntimeError)
 
-Two rules. A text says in plain words what happened and, if the user can do something about it, what. And every text
-goes through ``shown``, ``repr`` included: it may hold what a peer sent, and it ends up in logs and on terminals.
+Two rules. A text describes the failure in plain words, and tells the user how to mend it if that is possible. And every
+text goes through ``shown``, ``repr`` included: it may hold a peer's bytes, and it ends up in logs and on terminals.
 """
 
 from __future__ import annotations
@@ -67,14 +67,12 @@ _CODE_NAMES = {
     CloseCode.TLS_HANDSHAKE: "TLS handshake failed",
 }
 
-_LIMITS = (
-    "10.4"  # of RFC 6455: an endpoint may have limits, so that a peer breaks no rule when it exceeds one
-)
+_LIMITS = "10.4"  # of RFC 6455: an endpoint may have limits; a peer that exceeds one breaks no rule
 
-# Characters of a whole text; each part that a peer sent has a limit of its own.
+# Characters of a whole text; each part from a peer has a limit of its own.
 _TEXT_SIZE = 1000
 
-# What the statuses that a user meets most often mean for a WebSocket.
+# The usual reason of the most frequent statuses, for a WebSocket.
 _STATUS_HINTS = {
     200: "an ordinary web page; is the path right?",
     401: "credentials are missing or wrong",
@@ -91,7 +89,7 @@ class WebSocketException(Exception):
         return shown(self._text(), _TEXT_SIZE)
 
     def __repr__(self) -> str:
-        # asyncio logs it. The arguments may hold a password, and as much as a peer likes to send.
+        # asyncio logs it. The arguments may hold a password, and any amount of a peer's text.
         return f"{type(self).__name__}({str(self)!r})"
 
     def _text(self) -> str:
@@ -101,8 +99,8 @@ class WebSocketException(Exception):
 class ConnectionClosed(WebSocketException):
     """The connection is closed.
 
-    ``rcvd`` and ``sent`` are the Close frames that were received and sent, or None; ``rcvd_then_sent`` tells
-    their order when there were both.
+    ``rcvd`` and ``sent`` are the Close frames that were received and sent, or None. If there are both,
+    ``rcvd_then_sent`` tells their order.
     """
 
     def __init__(
@@ -153,13 +151,13 @@ def _close_text(close: Close | None) -> str:
 
 
 class ConnectionClosedOK(ConnectionClosed):
-    """The connection was closed in order: Close frames with 1000, 1001 or no code went both ways."""
+    """The connection was closed in order: each side sent a Close frame with 1000, 1001 or no code."""
 
 
 class ConnectionClosedError(ConnectionClosed):
     """The connection was lost, or closed with a code that means an error.
 
-    ``failure`` says what the peer did wrong, if that is why (RFC 6455 7.1.7).
+    If a fault of the peer is the reason, ``failure`` describes it (RFC 6455 7.1.7).
     """
 
     def __init__(
@@ -183,7 +181,7 @@ class ConnectionClosedError(ConnectionClosed):
 
 
 class InvalidURI(WebSocketException):
-    """The URI is not one to connect to. ``msg`` says why, and how to write it."""
+    """The URI is not a WebSocket URI. ``msg`` gives the reason and the right form."""
 
     def __init__(self, uri: str, msg: str) -> None:
         super().__init__(uri, msg)
@@ -195,7 +193,7 @@ class InvalidURI(WebSocketException):
 
 
 class InvalidHandshake(WebSocketException):
-    """Base of what can go wrong in the opening handshake."""
+    """Base of all failures of the opening handshake."""
 
 
 class HandshakeTimeout(InvalidHandshake, TimeoutError):
@@ -203,11 +201,11 @@ class HandshakeTimeout(InvalidHandshake, TimeoutError):
 
 
 class SecurityError(InvalidHandshake):
-    """The peer exceeded a limit, or what it asks for is not safe to do."""
+    """The peer exceeded a limit, or asks for something that is not safe."""
 
 
 class InvalidMessage(InvalidHandshake):
-    """What the peer sent is no HTTP request or response, or not a whole one."""
+    """The peer's bytes are not a HTTP request or response, or not a complete one."""
 
 
 class InvalidMethod(InvalidHandshake):
@@ -236,7 +234,7 @@ class InvalidProtocol(InvalidHandshake):
 
 
 class InvalidStatus(InvalidHandshake):
-    """The server refused: it answered with another status than 101. ``response`` is the whole answer."""
+    """The server refused: its status is not 101. ``response`` is the whole answer."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response)
@@ -254,7 +252,7 @@ class InvalidStatus(InvalidHandshake):
             text += f" ({hint})"
         content_type = ",".join(response.headers.get_all("Content-Type"))
         if response.body and content_type.lower().startswith("text/plain"):
-            # What a server says in plain text is mostly the reason; a page of HTML never is.
+            # Plain text usually gives the server's reason; a page of HTML never does.
             first_line = (
                 bytes(response.body[: 4 * SHOWN_SIZE]).decode("utf-8", "replace").strip().split("\n")[0]
             )
@@ -263,7 +261,7 @@ class InvalidStatus(InvalidHandshake):
 
 
 class InvalidHeader(InvalidHandshake):
-    """A header is missing (``value`` is None), or its value will not do."""
+    """A header is missing (``value`` is None), or its value is not acceptable."""
 
     def __init__(self, name: str, value: str | None = None) -> None:
         super().__init__(name, value)
@@ -288,11 +286,11 @@ class InvalidHeaderFormat(InvalidHeader):
 
 
 class InvalidHeaderValue(InvalidHeader):
-    """A header follows its grammar, but its value will not do."""
+    """A header follows its grammar, but its value is not acceptable."""
 
 
 class InvalidOrigin(InvalidHeader):
-    """The request's origin is not one of those allowed (RFC 6455 4.2.2, 10.2)."""
+    """The request's origin is not an allowed one (RFC 6455 4.2.2, 10.2)."""
 
     def __init__(self, origin: str | None) -> None:
         super().__init__("Origin", origin)
@@ -316,8 +314,8 @@ class NegotiationError(InvalidHandshake):
 
 
 class InvalidState(WebSocketException, RuntimeError):
-    """A call that the state of the connection or of the handshake does not allow."""
+    """The state of the connection or of the handshake does not allow this call."""
 
 
 class ConcurrencyError(WebSocketException, RuntimeError):
-    """A call that cannot be made while another one of its kind is waiting."""
+    """This call is not possible while another one of its kind is waiting."""

@@ -1,8 +1,8 @@
-"""The grammars of the HTTP headers that the opening handshake reads; their container is in ``http``.
+"""The grammars of the HTTP headers in the opening handshake. The container of headers is in ``http``.
 
-One rule: a parser accepts only what the grammar allows, in time linear in the size of the value.
+One rule: a parser accepts only values that the grammar allows, in time linear in the size of the value.
 
-This file does not know the meaning of a header; that is ``handshake``.
+This file does not know the meaning of a header; ``handshake`` does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PROTOCOL = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+(?:/[-!#$%&'*+.^_`|~0-9A-Za-
 _OWS = re.compile(r"[ \t]*")
 
 # RFC 9110 5.6.4: quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE
-# The two alternatives share no character, so that nothing is tried twice.
+# The two alternatives share no character, so the engine tries nothing twice.
 _QUOTED = re.compile(
     r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"',
 )
@@ -49,8 +49,11 @@ Extension: TypeAlias = tuple[str, list[tuple[str, str | None]]]
 def parse_tokens(name: str, values: Sequence[str]) -> list[str]:
     """Parse the ``values`` of header ``name``, each a list of tokens.
 
-    For ``Connection`` and ``Sec-WebSocket-Protocol``. Empty elements are ignored (RFC 9110 5.6.1.2), so that
-    nothing may be left. The case is that of the peer. Raises ``InvalidHeaderFormat``.
+    For ``Connection`` and ``Sec-WebSocket-Protocol``. Empty elements are ignored (RFC 9110 5.6.1.2), so the result
+    may be empty. Tokens keep the peer's case.
+
+    Raises:
+        InvalidHeaderFormat: an element is no token.
     """
     return _parse_list(name, values, _TOKEN, "expected a token")
 
@@ -58,7 +61,10 @@ def parse_tokens(name: str, values: Sequence[str]) -> list[str]:
 def parse_upgrade(values: Sequence[str]) -> list[str]:
     """Parse the ``values`` of ``Upgrade``: protocols as ``name`` or ``name/version`` (RFC 9110 7.8).
 
-    Otherwise as ``parse_tokens``.
+    Otherwise like ``parse_tokens``.
+
+    Raises:
+        InvalidHeaderFormat: an element is no protocol.
     """
     return _parse_list("Upgrade", values, _PROTOCOL, "expected a protocol")
 
@@ -86,8 +92,10 @@ def parse_extensions(values: Sequence[str]) -> list[Extension]:
         extension       = extension-token *( ";" extension-param )
         extension-param = token [ "=" ( token | quoted-string ) ]
 
-    A quoted value is returned without its quotes, and has to be a token then. Raises ``InvalidHeaderFormat``;
-    also when there is no extension at all.
+    A quoted value is returned without its quotes; then it must be a token.
+
+    Raises:
+        InvalidHeaderFormat: a value does not follow the grammar, or there is no extension at all.
     """
     extensions: list[Extension] = []
     for value in values:

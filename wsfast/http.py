@@ -1,8 +1,8 @@
-"""The messages of HTTP/1.1, as the opening handshake reads and writes them: requests, responses, headers.
+"""The messages of HTTP/1.1 in the opening handshake: requests, responses, headers.
 
-One rule: ``Headers`` takes no value that could end its line, or the whole head, early. So its content can be written.
+One rule: ``Headers`` takes no value that could end its line, or the whole head, early. So its content is safe to write.
 
-This file imports nothing of ours, and it does not know the meaning of a header; that is ``handshake``.
+This file imports nothing of ours. It does not know the meaning of a header; ``handshake`` does.
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ def is_token(text: str) -> bool:
 
 
 class MultipleValuesError(LookupError):
-    """A header was asked for as if it stood there once, and it stands there more than once."""
+    """One value of a header was asked for, and the header is there more than once."""
 
 
 class Headers(MutableMapping[str, str]):
-    """HTTP headers: names in any case, in the order in which they came, a name more than once if need be.
+    """HTTP headers: names in any case, in order of arrival; a name may be there more than once.
 
-    Reading is as from a ``dict``: ``headers[name]`` is the one value, ``KeyError`` if there is none, and
-    ``MultipleValuesError`` if there are more, which ``get_all`` returns. Setting *appends*: to replace a
-    value, delete the name first. Iterating gives each name once, in lower case; ``raw_items`` gives all
-    as they are.
+    Reading works as with a ``dict``: ``headers[name]`` is the value. ``get_all`` returns all values of a name.
+    Setting *appends*: to replace a value, delete the name first. Iterating gives each name once, in lower case;
+    ``raw_items`` gives all names and values unchanged.
 
     A ``str`` stands for bytes in ISO 8859-1, as in HTTP (RFC 9110 5.5); an ``int`` for its digits. Setting strips
-    white space around a value, and raises ``ValueError`` for a name that is no token or a value with a
-    character that cannot be sent, such as CR or LF.
+    white space around a value.
+
+    Raises:
+        KeyError: there is no header with this name.
+        MultipleValuesError: ``headers[name]`` was asked for, and there is more than one value.
+        ValueError: a name that is set is no token, or a value has a character that cannot be sent, such as CR or LF.
     """
 
     __slots__ = ("_items", "_values")
@@ -52,7 +55,7 @@ class Headers(MutableMapping[str, str]):
 
     @classmethod
     def from_wire(cls, items: Iterable[tuple[bytes, bytes]]) -> Headers:
-        """Make headers from received names and values, which are not checked again."""
+        """Make headers from received names and values, without checking them again."""
         headers = cls()
         for name, value in items:
             headers._append(name.decode("iso-8859-1"), value.decode("iso-8859-1"))
@@ -100,7 +103,7 @@ class Headers(MutableMapping[str, str]):
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        """Return the lines as they travel, with the empty one that ends them."""
+        """Return the lines in their form on the wire, with the empty line at the end."""
         return "".join(f"{name}: {value}\r\n" for name, value in self._items) + "\r\n"
 
     def __repr__(self) -> str:
@@ -111,11 +114,11 @@ class Headers(MutableMapping[str, str]):
         return list(self._values.get(name.lower(), ()))
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
-        """Iterate over all names, in the case in which they were given, with their values."""
+        """Iterate over all names and values; names keep the case in which they were given."""
         return iter(self._items)
 
     def copy(self) -> Headers:
-        """Return a copy that can be changed by itself."""
+        """Return an independent copy."""
         return type(self)(self)
 
     def clear(self) -> None:

@@ -1,8 +1,7 @@
-"""Texts of strangers, made fit for logs, terminals and exceptions.
+"""Texts of strangers, made safe for logs, terminals and exceptions.
 
-Two rules. Every text of ours that holds bytes of a peer goes through ``shown``, so that nothing a peer sends can move
-a cursor, forge a line of a log, turn text around, or fill a disk. And a password in a URI is never shown, not even
-if the URI is wrong.
+Two rules. Every text of ours that holds a peer's bytes goes through ``shown``. So a peer cannot move a cursor, forge a
+line of a log, turn text around, or fill a disk. And a password in a URI is never shown, even if the URI is wrong.
 
 This file imports nothing of ours.
 """
@@ -15,17 +14,17 @@ from typing import Final
 __all__ = ["SHOWN_SIZE", "shown", "shown_uri"]
 
 SHOWN_SIZE: Final = 200
-"""Characters of a text that are shown, unless told otherwise."""
+"""Characters of a text that are shown, unless a caller asks for another number."""
 
 _SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//")
 _COLON = re.compile(":|%3a", re.IGNORECASE)
 
 
 def shown(text: str, size: int = SHOWN_SIZE) -> str:
-    """Return ``text`` with at most ``size`` characters, and "..." if it had more; all of them are printable.
+    """Return at most ``size`` characters of ``text``, and "..." if it had more; all of them are printable.
 
-    Escaped are control characters (C0, DEL, C1), line and paragraph separators, characters that turn the direction
-    of text or have no width, lone surrogates, and those that Unicode does not know (``str.isprintable``).
+    These are escaped: control characters (C0, DEL, C1); line and paragraph separators; characters that turn the
+    direction of text or have no width; lone surrogates; characters that Unicode does not know (``str.isprintable``).
     """
     if len(text) <= size and text.isprintable():
         return text
@@ -47,7 +46,7 @@ def _escaped(code: int) -> str:
 
 
 def shown_uri(uri: str) -> str:
-    """Return ``uri`` as ``shown`` does, without its password.
+    """Return ``uri`` without its password, and otherwise like ``shown``.
 
     The password ends at the last "@", because people forget to escape "/", "?", "#" and "@" in it. So an "@" in a path
     may hide a port too.

@@ -1,7 +1,7 @@
 """WebSocket URIs (RFC 6455 3): ``ws://`` and ``wss://``.
 
-One rule: the parts that ``parse_uri`` returns can be put into a request as they are. They are ASCII, without white
-space and control characters, the host is in the form that the DNS takes, and the port is a port.
+One rule: the parts that ``parse_uri`` returns go into a request unchanged. They are ASCII, without white space and
+control characters. The host has the form that the DNS takes, and the port is a number from 1 to 65535.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .printable import shown
 
 __all__ = ["WebSocketURI", "parse_uri"]
 
-# RFC 3986 appendix B, with a scheme. urllib's own splitting drops tabs and line breaks without a word.
+# RFC 3986 appendix B, with a scheme. Not urllib's own splitting: it silently drops tabs and line breaks.
 _URI = re.compile(
     r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):)?(?://(?P<authority>[^/?#]*))?"
     r"(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?"
@@ -27,21 +27,21 @@ _URI = re.compile(
 # RFC 3986 3.2: host [ ":" port ], the host a name, or an IPv6 address in brackets.
 _HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<name>[^:\[\]]*))(?::(?P<port>[^:]*))?")
 
-# Letters, digits and hyphens (RFC 1123 2.1), and the underscore that is met in private networks.
+# Letters, digits and hyphens (RFC 1123 2.1), and the underscore, which private networks use.
 _HOST_NAME = re.compile(r"[a-z0-9._-]+")
 
 # RFC 3490 3.1: the full stops that separate labels.
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 
-# IDNA 2003 makes "ss" and a medial sigma of these; for IDNA 2008 they are letters (RFC 5894 7.2), as in browsers.
+# IDNA 2003 turns them into "ss" and a medial sigma; IDNA 2008 and browsers keep them as letters (RFC 5894 7.2).
 _DEVIATIONS = re.compile("([\u00df\u03c2])")
 
-# IDNA 2003 drops them. IDNA 2008 wants them in some places, by tables that Python does not have (RFC 5892 A.1, A.2).
+# IDNA 2003 drops them. IDNA 2008 needs them in some places, by tables that Python lacks (RFC 5892 A.1, A.2).
 _JOINERS = re.compile("[\u200c\u200d]")
 
-_MAX_NAME_SIZE = 254  # RFC 1035 2.3.4, as text with a dot at its end
+_MAX_NAME_SIZE = 254  # characters: RFC 1035 2.3.4, as text with a dot at its end
 
-# RFC 3986 2.2, 2.3: what may stand in a path or a query unescaped (quote() adds the unreserved ones).
+# RFC 3986 2.2, 2.3: allowed in a path or a query without escaping (quote() adds the unreserved ones).
 _SAFE = "%:/?[]@!$&'()*+,;="
 
 _DEFAULT_PORTS = {False: 80, True: 443}  # 3: without and with TLS
@@ -53,8 +53,8 @@ _OTHER_SCHEMES = {"http": "ws", "https": "wss"}
 class WebSocketURI:
     """A WebSocket URI in its parts; see ``parse_uri``.
 
-    ``host`` is a name in lower case, in punycode where needed, or an address without brackets.
-    ``port`` is always set. ``username`` and ``password`` are decoded; both are set or none.
+    ``host`` is a name in lower case, in punycode if needed, or an address without brackets.
+    ``port`` is always set. ``username`` and ``password`` are decoded; both are set, or neither.
     """
 
     secure: bool
@@ -74,7 +74,7 @@ class WebSocketURI:
 
     @property
     def resource_name(self) -> str:
-        """The path, "/" if it is empty, and the query: what a request asks for (RFC 6455 3)."""
+        """The target of the request: the path, or "/" if it is empty, and the query (RFC 6455 3)."""
         return (self.path or "/") + (f"?{self.query}" if self.query else "")
 
     @property
@@ -86,8 +86,8 @@ class WebSocketURI:
 
     @property
     def host_header(self) -> str:
-        """The value of the ``Host`` header: with the port unless it is the default one (RFC 6455 4.1)."""
-        # RFC 6874 4: the zone of an IPv6 address is nobody else's business.
+        """The value of the ``Host`` header; it has the port unless that is the default one (RFC 6455 4.1)."""
+        # RFC 6874 4: the zone of an IPv6 address has a meaning on this machine only.
         host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.secure] else f"{host}:{self.port}"
 
@@ -100,13 +100,14 @@ class WebSocketURI:
 def parse_uri(uri: str) -> WebSocketURI:
     """Parse a WebSocket URI (RFC 6455 3); text beyond ASCII is encoded on the way.
 
-    Raises ``InvalidURI``, whose text says how to write it right.
+    Raises:
+        InvalidURI: ``uri`` is not a WebSocket URI. The text gives the right form.
     """
     for char in uri:
         if char <= " " or char == "\x7f":
             raise InvalidURI(uri, f"{char!r} must not stand in a URI; write it as %{ord(char):02X}")
     match = _URI.fullmatch(uri)
-    assert match is not None  # everything is optional, and no character is left out: there is no LF
+    assert match is not None  # every part is optional, and no character is excluded, because there is no LF
     secure = _parse_scheme(uri, match["scheme"])
     user_info, at, host_port = (match["authority"] or "").rpartition("@")
     username, password = _parse_user_info(uri, user_info) if at else (None, None)
@@ -115,7 +116,7 @@ def parse_uri(uri: str) -> WebSocketURI:
     except InvalidURI:
         if at or "@" not in uri:
             raise
-        # That text would show the beginning of a password.
+        # The caught text would show the beginning of a password.
         raise InvalidURI(
             uri, 'in a password, "/" is written as "%2F", "?" as "%3F" and "#" as "%23"'
         ) from None
@@ -175,7 +176,7 @@ def _parse_host_port(uri: str, host_port: str, secure: bool) -> tuple[str, int]:
 
 
 def _parse_ipv6(uri: str, address: str) -> str:
-    # RFC 6874 2: "%25" separates the zone; a bare "%" is what people write.
+    # RFC 6874 2: "%25" separates the zone; people write a bare "%".
     address, percent, zone = address.replace("%25", "%", 1).partition("%")
     try:
         ipaddress.IPv6Address(address)
@@ -193,7 +194,7 @@ def _parse_host_name(uri: str, name: str) -> str:
             raise InvalidURI(uri, f"a host name of {len(name)} characters is too long")
         if not name.isascii():
             name = ".".join(_to_ascii(uri, label) for label in _DOTS.split(name))
-        # The codec checks that no label is empty or longer than 63, as the resolver will.
+        # The codec checks that no label is empty or longer than 63 characters, as the resolver will.
         host = name.encode("idna").decode("ascii").lower()
     except UnicodeError:
         raise InvalidURI(uri, f'"{_part(name)}" is not a host name') from None
@@ -203,15 +204,17 @@ def _parse_host_name(uri: str, name: str) -> str:
 
 
 def _to_ascii(uri: str, label: str) -> str:
-    """Return a label as the DNS takes it, where IDNA 2003, IDNA 2008 and browsers (UTS 46) read it in the same way.
+    """Return a label in the form that the DNS takes, if IDNA 2003, IDNA 2008 and browsers (UTS 46) agree about it.
 
-    Raises ``InvalidURI`` for others, and ``UnicodeError`` for those that no host can have.
+    Raises:
+        InvalidURI: they do not agree.
+        UnicodeError: no host can have this label.
     """
     if label.isascii():
         return label
-    parts = _DEVIATIONS.split(label.replace("\u1e9e", "\u00df"))  # the capital of the same letter
+    parts = _DEVIATIONS.split(label.replace("\u1e9e", "\u00df"))  # U+1E9E is the capital of U+00DF
     prepared = [part if _DEVIATIONS.match(part) else encodings.idna.nameprep(part) for part in parts]
-    # IDNA 2003 knows Unicode 3.2, and no lower case of letters that came later.
+    # IDNA 2003 knows Unicode 3.2 only, so it has no lower case for newer letters.
     folded = [
         part if _DEVIATIONS.match(part) else unicodedata.normalize("NFKC", part.casefold())
         for part in prepared

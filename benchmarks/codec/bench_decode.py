@@ -13,7 +13,7 @@ pytestmark = pytest.mark.benchmark(**TIMING)
 
 
 def cases_of(kind: str, role: Role = Role.SERVER) -> list[Case]:
-    # 64 MiB a feed would measure the machine's memory.
+    # With 64 messages of 1 MiB, a feed of 64 MiB would measure the machine's memory.
     return [
         decode_case(kind, size, n_frames, role)
         for size in SIZES

@@ -1,6 +1,6 @@
-"""A codec that is put to work without a socket, next to others, and ours: for ``peers.py``.
+"""Codecs without a socket, ours among them: for ``peers.py``.
 
-``decode`` is given chunks of frames, ``encode`` a message. Both return an operation to time, and one to check first.
+``decode`` takes chunks of frames, ``encode`` a message. Both return an operation to time, and one to check first.
 ``peer_packages.py`` has the codecs of other packages.
 """
 
@@ -17,11 +17,11 @@ from ..common.machine import version_of
 
 Pair = tuple[Operation, Operation]
 
-N_ENCODED = 100  # messages a call of what ``encode`` returns
+N_ENCODED = 100  # messages per call of the operation that ``encode`` returns
 
 
 class PeerCodec:
-    """A codec: ``needs`` is the package, ``note`` says how it is used."""
+    """A codec. ``needs`` is its package, ``note`` says how it is used."""
 
     needs: str | None = None
     note = ""
@@ -32,7 +32,7 @@ class PeerCodec:
     def decode(self, role: Role, text: bool, chunks: list[bytes], n_messages: int) -> Pair | None:
         """To time: take all messages of ``chunks``. To check: the same, returning them in a list.
 
-        None, here and below: not what this codec is for.
+        None, here and below: this codec cannot do it.
         """
 
     def encode(self, role: Role, payload: Payload) -> Pair | None:
@@ -67,7 +67,7 @@ class Wsfast(PeerCodec):
 
 
 class WsfastInPlace(Wsfast):
-    """Long payloads received in place; what is shorter is left out, as there it is the same as above."""
+    """Long payloads, received in place. Short ones are left out, because ``Wsfast`` handles them in the same way."""
 
     note = "wsfast, in place: get_buffer() and buffer_updated(); the copy into the buffer is not counted"
 
@@ -86,7 +86,7 @@ class WsfastInPlace(Wsfast):
 
 
 class InPlaceReader:
-    """What a socket does with a buffer is not counted: for the others, too, the bytes are there already."""
+    """The socket's copy into the buffer is not counted: the other codecs have their bytes already, too."""
 
     def __init__(self, decoder: Any, chunks: list[bytes]) -> None:
         self.decoder = decoder

@@ -1,4 +1,4 @@
-"""Masking and UTF-8 validation as packages offer them to Python, for ``peers.py``.
+"""Masking and UTF-8 validation, as functions that packages offer to Python: for ``peers.py``.
 
 ``prepare`` checks the result of a function and returns the function with its arguments.
 """
@@ -18,7 +18,7 @@ Call = tuple[Any, ...]  # a function and its arguments
 
 @dataclass(frozen=True)
 class Kernel:
-    """``call(module, data)``: a function and its arguments, which returns what it made, or masks ``data`` in place."""
+    """``call(module, data)``: a function and its arguments; it returns its result, or masks ``data`` in place."""
 
     module: str
     call: Callable[[Any, Any], Call]
@@ -57,7 +57,7 @@ class Validator(Kernel):
 
 
 def is_valid(function: Callable[..., Any], arguments: list[Any]) -> bool:
-    """A decoder raises, a validator says False, or (False, ...) with where it was."""
+    """A decoder raises; a validator returns False, or (False, ...) with the position."""
     try:
         result = function(*arguments)
     except UnicodeDecodeError:

@@ -1,8 +1,8 @@
-"""The codecs of other packages, put to the same work as ours without a socket: for ``peers.py``.
+"""The codecs of other packages, with the same work as ours and without a socket: for ``peers.py``.
 
-Each package is used as it uses its own codec. The callbacks of picows and autobahn are called, the queue of aiohttp is
-read, the sans-I/O classes of websockets and wsproto are asked for events. Each hands over a ``str`` or a ``bytes``.
-If a package wants a transport, it gets one that keeps the last writes.
+Each codec is used as its package uses it. The callbacks of picows and autobahn are called, the queue of aiohttp is
+read, the sans-I/O classes of websockets and wsproto are asked for events. Each returns a ``str`` or a ``bytes``. If a
+package needs a transport, it gets one that keeps the last writes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .peer_codecs import N_ENCODED, Pair, PeerCodec
 
 
 class MemoryTransport(asyncio.Transport):
-    """Keeps the last writes. It says that it has not sent all yet, or picows would write to the socket by itself."""
+    """Keeps the last writes. It reports unsent bytes, because picows would otherwise write to the socket by itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class MemoryTransport(asyncio.Transport):
 
 
 class CatchingLoop(asyncio.SelectorEventLoop):
-    """Keeps the protocol factory that it is given, and opens no connection."""
+    """Keeps the protocol factory that it gets, and opens no connection."""
 
     factory: Callable[[], Any]
 
@@ -67,7 +67,7 @@ class CatchingLoop(asyncio.SelectorEventLoop):
 
 
 class Picows(PeerCodec):
-    """``kind_known``: the callback does not ask for the frame's type, which costs more than all the rest."""
+    """``kind_known``: the callback does not read the frame's type, because that costs more than all the rest."""
 
     needs = "picows"
     note = (
@@ -110,7 +110,7 @@ class Picows(PeerCodec):
 
     @staticmethod
     def receive(protocol: Any, data: bytes) -> float:
-        """Copy as a socket would, into the room that there is; return the seconds which that took."""
+        """Copy as a socket would, into the available room; return the seconds that the copy took."""
         seconds = 0.0
         view = memoryview(data)
         while view:
@@ -191,7 +191,7 @@ class Picows(PeerCodec):
 
 
 class PicowsReader:
-    """As InPlaceReader."""
+    """Like InPlaceReader."""
 
     def __init__(self, receive: Callable[[Any, bytes], float], protocol: Any, chunks: list[bytes]) -> None:
         self.receive = receive
@@ -222,7 +222,7 @@ class Aiohttp(PeerCodec):
         queue = WebSocketDataQueue(BaseProtocol(loop), 1 << 30, loop=loop)
         reader = WebSocketReader(queue, 1 << 30, False, True)
         loop.close()
-        # How many messages each chunk completes: its reader knows it, by being told to wait.
+        # The number of messages that each chunk completes: the reader tells it when it has to wait.
         counts = []
         for chunk in chunks:
             reader.feed_data(chunk)

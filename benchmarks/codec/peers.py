@@ -1,8 +1,8 @@
 """Our codec next to those of other packages, without sockets: ``python -m benchmarks.codec.peers``.
 
-Each row is one kind of message. All codecs that are installed take turns on it (``peer_codecs.py`` says how each is
-used), and each was checked first. "floor" is the same work with no WebSocket in it, and no masking: a copy of the
-payload, its ``str`` made by CPython, or ``b"".join((header, payload))``, for text with ``payload.encode()``.
+Each row is one kind of message. All installed codecs take turns on it (``peer_codecs.py`` says how each is used), and
+each is checked first. "floor" is the same work without WebSocket and masking: a copy of the payload, its ``str`` made
+by CPython, or ``b"".join((header, payload))``, for text with ``payload.encode()``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ENCODED = (
 )
 MASKED = (8, 125, KIB, 16 * KIB, MIB)
 VALIDATED = (("ASCII", 32), ("ASCII", 125), ("ASCII", 16 * KIB), ("Korean", 125), ("Korean", 16 * KIB))
-N_CALLS = 100  # of a mask or a check, for each call of an operation
+N_CALLS = 100  # calls of a mask or a check, per call of an operation
 
 CODECS: dict[str, PeerCodec] = OWN_CODECS | PEER_CODECS
 
@@ -73,7 +73,7 @@ def decode_rows() -> Iterator[Row]:
 def decoders(role: Role, kind: str, size: int, codecs: dict[str, PeerCodec]) -> dict[str, Timed]:
     payload = payload_of(kind, size)
     one = frame(payload, KEY if role is Role.SERVER else None)
-    # More than one read, so that its end cuts a frame; of 1 MiB one frame alone.
+    # More bytes than one read, so that its end cuts a frame; with 1 MiB one frame is enough.
     n_messages = 1 if size >= MIB else 16 if size >= 16 * KIB else READ // len(one) + 1
     stream = one * n_messages
     chunks = [stream[start : start + READ] for start in range(0, len(stream), READ)]
@@ -85,7 +85,7 @@ def decoders(role: Role, kind: str, size: int, codecs: dict[str, PeerCodec]) -> 
         if pair is None:
             continue
         run, check_run = pair
-        for _ in range(2):  # the second time with a decoder that has worked already
+        for _ in range(2):  # the second time with a decoder that was used before
             messages = check_run()
             check(messages == [payload] * n_messages and {*map(type, messages)} == {type(payload)})
         subjects[name] = Timed(run, n_messages)
@@ -128,7 +128,7 @@ def encoders(role: Role, kind: str, size: int, codecs: dict[str, PeerCodec]) -> 
         run, check_run = pair
         for _ in range(2):
             encoded = check_run()
-            key = encoded[-size - 4 : -size] if role is Role.CLIENT else None  # a new one each time
+            key = encoded[-size - 4 : -size] if role is Role.CLIENT else None  # each frame has a new one
             check(encoded == frame(payload, key))
         subjects[name] = Timed(run, N_ENCODED)
     return subjects
@@ -189,7 +189,7 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[Row]], dict[str, Any]]] = {
 
 
 def measure(title: str, rows: Iterable[Row], codecs: dict[str, Any], seconds: float) -> Table:
-    """One row after the other: its codecs work in the same second, on data that the caches hold."""
+    """Measure one row after the other: its codecs work in the same second, on data in the caches."""
     table = Table(title, "ns a message")
     for row in rows:
         print(f"{title}: {row.name}", file=sys.stderr, flush=True)
@@ -201,7 +201,7 @@ def measure(title: str, rows: Iterable[Row], codecs: dict[str, Any], seconds: fl
 
 
 def against_best_peer(table: Table) -> Table:
-    """The time of wsfast as a multiple of that of the fastest other package, which is the column."""
+    """The time of wsfast as a multiple of the fastest other package's time; that package names the column."""
     rows = {}
     for row, figures in table.rows.items():
         peers = {

@@ -1,8 +1,8 @@
-"""The codec where the project has promised a figure: ``python -m benchmarks.codec.ratios``.
+"""The codec, for the figures that the project has promised: ``python -m benchmarks.codec.ratios``.
 
-Native next to fallback, and next to a floor where there is one: for an encoder ``b"".join((header, payload))``, for 64
-frames ``str.split`` of a text of 64 lines, which makes the same messages. Every timed loop takes each message and
-drops it, as a program would. The subjects take turns, and each was checked first.
+Native next to fallback, and next to a floor if there is one. For an encoder the floor is ``b"".join((header,
+payload))``. For 64 frames it is ``str.split`` of a text of 64 lines, which makes the same messages. Every timed loop
+takes each message and drops it, as a program would. The subjects take turns, and each is checked first.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from ..common.race import Timed, keep_memory, race
 from ..common.report import Bar, Table, add_options, finish
 
 READ = 64 * KIB
-N_CALLS = 100  # of the encoder, or of feed with one frame, for each call of an operation
+N_CALLS = 100  # calls of the encoder, or of feed with one frame, per call of an operation
 
 
 @dataclass(frozen=True)
 class Promise:
-    """A case, and the figures that the native codec has to reach; a pair is the limit and the aim."""
+    """A case, and the figures that the native codec must reach; a pair is the limit and the aim."""
 
     case: Case
     floor: Operation | None = None

@@ -1,11 +1,11 @@
-"""What the benchmarks share: cases, taking turns, reports, the machine, compiling C, and server processes.
+"""The common parts of the benchmarks: cases, turns, reports, the machine, compiling C, and server processes.
 
 The names have one meaning each:
 
-``Case``     an operation that both codecs do (``cases.py``)
+``Case``     an operation that both codecs have (``cases.py``)
 ``Subject``  a thing that is sampled in turns with others (``race.py``)
-``Bar``      a promise that a figure is held against (``report.py``)
-``Program``  what a server process runs (``program.py``)
+``Bar``      a figure that the project promises (``report.py``)
+``Program``  the code of a server process (``program.py``)
 ``Server``   such a process (``server.py``)
 ``Load``     the messages that it echoes (``echoes.py``)
 """

@@ -1,7 +1,7 @@
 """Texts, frames, and cases that run over either codec.
 
-Two rules. A case checks its result before anybody times it. Frames are built, and masked, without the product's code,
-straight from RFC 6455 5.2 and 5.3.
+Two rules. A case checks its result before anybody times it. Frames are built and masked without the product's code,
+from RFC 6455 5.2 and 5.3 alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KIB = 1024
 KEY = bytes((0x37, 0xFA, 0x21, 0x3D))  # The masking key of the examples in RFC 6455 5.7.
 TEXT, BINARY = 0x1, 0x2
 
-# For pytest-benchmark, in seconds. Its own 5 us a round leave the clock's 50 ns in the figures of one call.
+# For pytest-benchmark, in seconds. With its default of 5 us a round, the clock's 50 ns would show in a single call.
 TIMING = {"min_time": 0.000_2, "max_time": 0.2, "disable_gc": True}
 
 TEXTS = {
@@ -37,7 +37,7 @@ Operation = Callable[[], object]
 
 @dataclass(frozen=True)
 class Case:
-    """An operation that both codecs do.
+    """An operation that both codecs have.
 
     ``prepare(codec)`` checks the result and returns the operation to time. One call of it handles ``n_messages`` of
     ``size`` bytes of payload each.
@@ -108,7 +108,7 @@ def payload_of(kind: str, size: int) -> Payload:
 
 
 def check(right: bool) -> None:
-    """Not an assertion: those can be switched off."""
+    """Raise if ``right`` is False. It is no assertion, because those can be switched off."""
     if not right:
         raise ValueError("the codec gave a wrong result; there is nothing to time")
 
@@ -161,7 +161,7 @@ def utf8_pieces_case(kind: str, size: int, piece_size: int) -> Case:
 
 
 def decode_case(kind: str, size: int, n_frames: int, role: Role = Role.SERVER) -> Case:
-    """``n_frames`` in one chunk: masked ones for a server, unmasked ones for a client."""
+    """``n_frames`` in one chunk: masked for a server, unmasked for a client."""
 
     def prepare(codec: ModuleType) -> Operation:
         payload = payload_of(kind, size)
@@ -195,7 +195,7 @@ def decode_pieces_case(kind: str, size: int, piece_size: int) -> Case:
 
 
 def encode_case(kind: str, size: int, role: Role) -> Case:
-    """One message into one frame: masked by a client, with a new key for each."""
+    """One message into one frame; a client masks it, each time with a new key."""
 
     def prepare(codec: ModuleType) -> Operation:
         payload = payload_of(kind, size)

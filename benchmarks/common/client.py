@@ -1,6 +1,6 @@
-"""The client of all servers that are measured: a blocking socket, and frames that were built beforehand.
+"""The client of all measured servers: a blocking socket, and frames that were built beforehand.
 
-It is the same for all, and shares no code with the product.
+It is the same for all servers, and shares no code with the product.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def answer(request: bytes) -> bytes:
 
 
 class Client:
-    """A connection to a server process, its opening handshake done. ``head``: the response, as it came."""
+    """A connection to a server process, after its opening handshake. ``head``: the response, as received."""
 
     def __init__(self, server: Server, path: str = "/", extensions: str = "", owned: bool = True) -> None:
         self.server = server
         self.socket = socket.create_connection(("127.0.0.1", server.port), SOCKET_SECONDS)
         if owned:
-            server.connections.append(self.socket)  # closed when the server is stopped
+            server.connections.append(self.socket)  # the server closes it when it is stopped
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # From now on recv() waits in the kernel alone: a timeout would cost the client a poll() each time.
+        # From now on recv() waits in the kernel only: a timeout would cost the client a poll() each time.
         seconds = struct.pack("ll", SOCKET_SECONDS, 0)
         self.socket.setblocking(True)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
@@ -57,7 +57,7 @@ class Client:
             raise ServerError(f"{server.name}: refused the opening handshake: {self.head!r:.80}")
 
     def _read_head(self) -> bytes:
-        """Read the response and nothing after it, in one or two calls as a rule."""
+        """Read the response and nothing after it, usually in one or two calls."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             seen = self.socket.recv(4096, socket.MSG_PEEK) or self._closed()
@@ -75,19 +75,19 @@ class Client:
         return received
 
     def receive_frame(self) -> tuple[int, bytes]:
-        """The first byte of a frame, and its payload."""
+        """Return the first byte of a frame, and its payload."""
         first, size = self.receive(2)
         if size >= 126:
             size = int.from_bytes(self.receive(2 if size == 126 else 8), "big")
         return first, self.receive(size)
 
     def receive_close(self) -> None:
-        """Read up to and with the Close of the server."""
+        """Read up to the server's Close, and that too."""
         while self.receive_frame()[0] != CLOSE_FOLLOWS:
             pass
 
     def exchange(self, text: str) -> None:
-        """Send the first text of this connection, and compare the echo with it, which may be compressed."""
+        """Send the first text of this connection, and compare the echo with it. The echo may be compressed."""
         self.socket.sendall(frame(text, KEY))
         first, payload = self.receive_frame()
         if first == COMPRESSED_TEXT_FOLLOWS:

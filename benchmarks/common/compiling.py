@@ -1,4 +1,4 @@
-"""Compile a benchmark that is written in C as setup.py compiles the codec, in a temporary folder."""
+"""Compile a benchmark in C with the options that setup.py uses for the codec, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .. import ROOT
 
 KERNELS = ROOT / "src" / "kernels"
 
-# -fPIC and -fwrapv come from setuptools; never -march=native, as in a wheel.
+# -fPIC and -fwrapv come from setuptools; never -march=native, because a wheel has none.
 OPTIONS = (
     "-O3",
     "-fPIC",
@@ -24,7 +24,7 @@ OPTIONS = (
     "-fvisibility=hidden",
 )
 
-# The values of WSFAST_KERNEL, lowest first. Names that a build or a CPU does not know are left out.
+# The values of WSFAST_KERNEL, lowest first. A name that the build or the CPU does not know is left out.
 LEVELS = ("sse4", "avx2", "avx512", "neon")
 
 

@@ -1,11 +1,11 @@
 """The cost of an echo in the server's process, for servers that take turns.
 
 - Each server is a process of its own; all of them and the client share one core (``machine.use_one_core``).
-- What counts is the CPU clock of the server process, divided by the messages that it echoed. The kernel's work on
-  loopback falls to the side that sends. "total" adds the client's own CPU time.
+- The CPU clock of the server process counts, divided by the number of echoed messages. The kernel's work on loopback
+  counts for the side that sends. "total" adds the client's own CPU time.
 - Before that, echoes of different messages are compared byte by byte.
-- The servers take turns in a few series with new processes: where the code of a process happens to lie in memory can
-  make a tenth. Figures of different runs are not to be compared.
+- The servers take turns in a few series with new processes: the place of a process's code in memory, which is chance,
+  can change a figure by a tenth. Do not compare figures of different runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_IN_FLIGHT_SIZE = 64 * KIB  # bytes: the client sends them all before it read
 
 @dataclass(frozen=True)
 class Load:
-    """Text messages of ``size`` bytes; ``n_in_flight`` of them are sent at once, and then their echoes read."""
+    """Text messages of ``size`` bytes; ``n_in_flight`` of them are sent at once, and then their echoes are read."""
 
     size: int
     n_in_flight: int = 1
@@ -37,7 +37,7 @@ class Load:
 
 
 def loads_of(sizes: str, in_flight: str) -> list[Load]:
-    """The loads of options such as "64,256" and "1,64", without those that the sockets could not hold."""
+    """The loads for options such as "64,256" and "1,64", without those that the sockets could not hold."""
     return [
         Load(int(size), int(n))
         for size in sizes.split(",")
@@ -48,7 +48,7 @@ def loads_of(sizes: str, in_flight: str) -> list[Load]:
 
 @dataclass
 class Samples:
-    """What one server used for one load, in CPU us per message, sample by sample."""
+    """The CPU time of one server for one load, in us per message, sample by sample."""
 
     server_us: list[float] = field(default_factory=list)
     total_us: list[float] = field(default_factory=list)
@@ -73,13 +73,13 @@ class EchoSubject(Sampled):
         self.request = frame(message, KEY) * load.n_in_flight
         self.response_size = len(frame(message)) * load.n_in_flight
         self.buffer = bytearray(256 * KIB)
-        # The raw server, which knows no frames, takes the sizes of both from the path.
+        # The raw server knows no frames. It takes the sizes of a frame and its echo from the path.
         sizes = f"{len(self.request) // load.n_in_flight}/{self.response_size // load.n_in_flight}"
         self.client = Client(server, f"/{sizes}")
         self._check()
         self.n_turns = 1
         seconds = 0.0
-        while seconds < sample_seconds / 4:  # until it is long enough to tell how many turns a sample has
+        while seconds < sample_seconds / 4:  # until the time is long enough to compute the turns per sample
             self.n_turns *= 4
             start = time.perf_counter()
             self.run()
@@ -87,7 +87,7 @@ class EchoSubject(Sampled):
         self.n_turns = max(1, int(self.n_turns * sample_seconds / seconds))
 
     def _check(self) -> None:
-        """Compare the echoes of different messages with what they have to be."""
+        """Compare the echoes of different messages with the expected bytes."""
         filling = text_of("ASCII", self.load.size)
         for number in range(0, 64, self.load.n_in_flight):
             texts = [(f"{number + i} {filling}")[: self.load.size] for i in range(self.load.n_in_flight)]
@@ -130,7 +130,7 @@ def measure_echoes(
     sample_seconds: float,
     seconds: float,
 ) -> Results:
-    """Sample the servers that ``start`` makes in turns, in a few series, each with new processes."""
+    """Sample in turns the servers that ``start`` makes, in a few series, each with new processes."""
     deadline = time.monotonic() + seconds
     results: Results = {load: {} for load in loads}
     lost: set[str] = set()
@@ -145,7 +145,7 @@ def measure_echoes(
                     print(f"left out: {server.name}: {error}")
                     lost.add(server.name)
                     subjects = [subject for subject in subjects if subject.server is not server]
-            # All servers with one load, then all with the next: those that are compared stand side by side.
+            # All servers with one load, then all with the next one: compared servers run one after the other.
             subjects.sort(key=lambda subject: loads.index(subject.load))
             left = max(0.0, deadline - time.monotonic())
             n_rounds += race(subjects, left, min_rounds=1, max_rounds=math.ceil(rounds / N_SERIES))

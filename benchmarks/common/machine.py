@@ -1,4 +1,4 @@
-"""Where a figure was measured, and of which wsfast: without both it means nothing."""
+"""The machine and the wsfast of a figure: without both, the figure means nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def measured_package() -> str:
 
 
 def fallback_unawares() -> str | None:
-    """Say why there is nothing to measure, if the fallback is in use and nobody asked for it."""
+    """Return the reason to measure nothing, if the fallback is in use and nobody asked for it; else None."""
     from wsfast import codec
 
     if codec.IMPLEMENTATION == "native" or os.environ.get("WSFAST_PURE", "") not in ("", "0"):
@@ -55,7 +55,7 @@ def fallback_unawares() -> str | None:
 
 
 def announce(*further: str) -> list[str]:
-    """Print what is measured and where; return the lines that describe the machine. Exit for a stray fallback."""
+    """Print the measured package and the machine; return these lines. Exit for a fallback that nobody asked for."""
     problem = fallback_unawares()
     if problem is not None:
         sys.exit(problem)
@@ -65,7 +65,7 @@ def announce(*further: str) -> list[str]:
 
 
 def version_of(package: str) -> str | None:
-    """The version of an installed package, by its metadata; nothing of it is imported."""
+    """Return the version of an installed package from its metadata; import nothing of it."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -77,9 +77,9 @@ def named_versions(*packages: str) -> str:
 
 
 def use_one_core(cpu: int | None = None) -> None:
-    """Stay on one core, the last one if none is said; processes that are started from now on stay there too.
+    """Stay on one core, by default the last one; processes that are started later stay there too.
 
-    To wake a second, halted core costs a virtual machine more than a whole echo, and would hide the servers.
+    In a virtual machine, waking a second, halted core costs more than a whole echo. It would hide the servers.
     """
     if not hasattr(os, "sched_setaffinity"):
         sys.exit("needs Linux: CPU affinity, and the clock of another process")

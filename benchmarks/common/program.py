@@ -1,8 +1,8 @@
-"""What a server process runs, and the process itself: ``python -m benchmarks.common.program MODULE NAME LOOP``.
+"""The code of a server process, and the process itself: ``python -m benchmarks.common.program MODULE NAME LOOP``.
 
-MODULE has a table ``PROGRAMS``. The process serves one of them and writes a line to standard output: its port, and
-the codec and the folder of the wsfast that it uses. It ends when its standard input closes, so also when its parent
-dies. A line of input makes it call ``answer`` of its program, and print the result as a line.
+MODULE has a table ``PROGRAMS``. The process serves one of them. It writes a line to standard output: its port, and the
+codec and the folder of its wsfast. It ends when its standard input closes, so also when its parent dies. For a line of
+input it calls ``answer`` of its program, and prints the result as a line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .race import Ballast
 
 @dataclass(frozen=True)
 class Program:
-    """``needs``: the package it cannot do without. ``codec``: which of wsfast it has to use, None without wsfast."""
+    """``needs``: the package that it needs. ``codec``: the codec of wsfast that it must use; None without wsfast."""
 
     serve: Callable[[socket.socket], Awaitable[object]]
     needs: str | None = None
@@ -41,7 +41,7 @@ def programs_of(module: str) -> dict[str, Program]:
 
 
 def codec_in_use() -> str:
-    """The codec and the folder of wsfast, if this process has imported them."""
+    """Return the codec and the folder of wsfast, if this process has imported them."""
     codec: Any = sys.modules.get("wsfast.codec")
     return "-" if codec is None else f"{codec.IMPLEMENTATION} {Path(codec.__file__).resolve().parent}"
 

@@ -1,7 +1,7 @@
-"""Taking turns: subjects sample by sample, with garbage collection off.
+"""Turns: subjects are measured sample by sample, with garbage collection off.
 
-Other work on the machine can only make a sample slower, and in turns it falls on all subjects alike. So the best
-sample comes nearest to the cost, and a ratio is taken between samples of one round.
+Other work on the machine can only make a sample slower, and in turns it slows all subjects alike. So the best sample
+comes nearest to the cost, and a ratio compares samples of the same round.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Protocol
 
 from .cases import Operation
 
-SAMPLE_SECONDS = 0.002  # long against the clock's resolution, short against disturbances
-TURN_SECONDS = 0.01  # Fast subjects get some samples a turn, so that slow ones do not take all the time.
+SAMPLE_SECONDS = 0.002  # long compared with the clock's resolution, short compared with disturbances
+TURN_SECONDS = 0.01  # Fast subjects get several samples a turn, so that slow ones do not take all the time.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
@@ -32,11 +32,11 @@ class Subject(Protocol):
         """Take one sample, and append it."""
 
     def turn(self) -> None:
-        """Take the samples of one turn: one, or some if they are short."""
+        """Take the samples of one turn: one sample, or several if they are short."""
 
 
 class Sampled:
-    """What most subjects are made of: a list of samples, and one sample a turn."""
+    """The base of most subjects: a list of samples, and one sample a turn."""
 
     def __init__(self) -> None:
         self.samples: list[float] = []
@@ -49,9 +49,9 @@ class Sampled:
 
 
 class Timed(Sampled):
-    """An operation in this process. ``samples`` has seconds a call of it.
+    """An operation in this process. ``samples`` has seconds per call.
 
-    An operation that does more than what is to be measured counts the rest in ``seconds_excluded``.
+    If an operation also does work that is not measured, it counts that work in ``seconds_excluded``.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Timed(Sampled):
         self.samples.clear()
 
     def time(self, n_calls: int) -> float:
-        """Call the operation so often; return the seconds of it all."""
+        """Call the operation ``n_calls`` times; return the seconds of all calls together."""
         operation = self.operation
         calls = range(n_calls)
         excluded = self._seconds_excluded()
@@ -94,20 +94,20 @@ class Timed(Sampled):
 
     @property
     def seconds(self) -> float:
-        """The best sample: seconds a call."""
+        """The best sample, in seconds per call."""
         return min(self.samples)
 
     @property
     def ns(self) -> float:
-        """The best sample: ns a message."""
+        """The best sample, in ns per message."""
         return self.seconds / self.n_messages * 1e9
 
 
 def keep_memory() -> None:
     """Let glibc keep freed memory.
 
-    Whether glibc gives 1 MiB back to the kernel each time, and takes it anew at 100 us, depends on what else lies in
-    the heap. That is luck, and the same for all samples of a process.
+    Otherwise glibc may give 1 MiB back to the kernel each time, and getting it again takes 100 us. Whether it does so
+    depends on other blocks in the heap. That is luck, and the same for all samples of a process.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt
@@ -116,9 +116,9 @@ def keep_memory() -> None:
 
 
 class Ballast:
-    """Blocks of random sizes on the heap, so that nothing lies in the same place in each process or sample.
+    """Blocks of random sizes on the heap, so that data lie in another place in each process and each sample.
 
-    Where data lie makes some percent, which would look like a difference between two versions.
+    The place of data changes a figure by some percent. That would look like a difference between two versions.
     """
 
     def __init__(self, seed: str) -> None:
@@ -128,7 +128,7 @@ class Ballast:
             self.shift()
 
     def shift(self) -> None:
-        """Free some of the blocks, and make others."""
+        """Free some of the blocks, and make new ones."""
         for i in range(50):
             self.blocks[self.choose.randrange(200)] = bytes(self.choose.randrange(1, 4096 << i % 5))
 
@@ -136,7 +136,7 @@ class Ballast:
 def race(
     subjects: Iterable[Subject], seconds: float, min_rounds: int = 3, max_rounds: int | None = None
 ) -> int:
-    """Let the subjects take turns for so many seconds, or rounds. Return the number of rounds."""
+    """Let the subjects take turns for a number of seconds, or of rounds. Return the number of rounds."""
     subjects = list(subjects)
     gc.collect()
     gc.disable()
@@ -153,8 +153,8 @@ def race(
 
 
 def median_ratio(own: Sequence[float], reference: Sequence[float]) -> float:
-    """How many times ``reference`` a subject costs: the median of the ratios inside each round.
+    """Return the cost of a subject as a multiple of ``reference``: the median of the ratios inside each round.
 
-    A processor that changes its speed changes it for both.
+    If the processor changes its speed, it does so for both.
     """
     return statistics.median(map(operator.truediv, own, reference))

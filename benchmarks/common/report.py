@@ -1,7 +1,7 @@
-"""Tables and bars: to read, to judge, and as JSON.
+"""Tables and bars, for readers, for judging, and as JSON.
 
-A bar is a promise of the project for a figure. Ratios are compared on any machine (``--check``), with slack, because
-other work disturbs them there. Nanoseconds and GB/s belong to one kind of machine (``--check-all``, without slack).
+A bar is a figure that the project promises. Ratios are compared on any machine (``--check``), with slack, because other
+work disturbs them. Nanoseconds and GB/s belong to one kind of machine (``--check-all``, without slack).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SLACK = 1.5  # of ratios, under --check
+SLACK = 1.5  # factor for ratios, under --check
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Table:
     decimals: int = 2
 
     def subjects(self) -> list[str]:
-        by_length = sorted(self.rows.values(), key=len, reverse=True)  # so that each has its place
+        by_length = sorted(self.rows.values(), key=len, reverse=True)  # the longest row gives the order
         return list(dict.fromkeys(name for row in by_length for name in row))
 
     def lines(self) -> list[str]:
@@ -52,7 +52,7 @@ class Table:
 
 @dataclass
 class Bar:
-    """``measured`` None: not measured here."""
+    """A promised figure. ``measured`` None: not measured here."""
 
     what: str
     measured: float | None
@@ -63,7 +63,7 @@ class Bar:
 
     def met(self, slack: float = 1.0) -> bool:
         if self.measured is None:
-            return True  # A level that this CPU lacks is no failure.
+            return True  # It is no failure if this CPU lacks a level.
         if self.at_least:
             return self.measured * slack >= self.limit
         return self.measured <= self.limit * slack

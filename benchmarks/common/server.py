@@ -1,4 +1,4 @@
-"""Server processes, and those of them that can be measured here."""
+"""Server processes, and the list of those that can be measured here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ANSWER_SECONDS = 30
 
 
 class ServerError(Exception):
-    """A server does not do what it is measured for."""
+    """A server cannot be measured: it does not start, or it does its work wrong."""
 
 
 def read_line(process: subprocess.Popen[bytes], what: str) -> str:
-    """The next line of the output of a process, which has a while for it."""
+    """Return the next line of a process's output, if it comes in time."""
     assert process.stdout is not None
     poll = select.poll()  # select() takes no descriptor above 1023
     poll.register(process.stdout, select.POLLIN)
@@ -35,7 +35,7 @@ def read_line(process: subprocess.Popen[bytes], what: str) -> str:
 
 
 class Server:
-    """A server process. It ends when ``stop`` is called, or when we end in whatever way: it reads our pipe."""
+    """A server process. It ends when ``stop`` is called, or when we end for any reason: it reads our pipe."""
 
     def __init__(
         self,
@@ -57,28 +57,28 @@ class Server:
             | self.program.environment
             | ({"BENCHMARK_GC": "1"} if garbage_collected else {})
             | (environment or {}),
-            start_new_session=True,  # Ctrl-C is for us, who then stop the servers.
+            start_new_session=True,  # Ctrl-C reaches only us, and we stop the servers.
         )
         self.connections: list[socket.socket] = []
         self.port = 0
         self.folder = ""
-        # The clock of another process, as clock_getcpuclockid(3) names it on Linux.
+        # The clock of another process, in the numbering of clock_getcpuclockid(3) on Linux.
         self.clock = (~self.process.pid << 3) | 2
 
     def wait_until_ready(self) -> None:
-        """Wait until it serves, and make sure that it uses the codec which it is measured for."""
+        """Wait until it serves, and make sure that it uses the expected codec."""
         port, codec, *folder = self.answer().strip().split(maxsplit=2)
         self.port, self.folder = int(port), "".join(folder)
         if self.program.codec not in (None, codec):
             raise ServerError(f"{self.name}: uses the codec {codec} of {self.folder}")
 
     def ask(self) -> str:
-        """Have the program answer: most collect garbage."""
+        """Let the program call ``answer``, and return the result; most programs collect garbage."""
         self.tell()
         return self.answer()
 
     def tell(self) -> None:
-        """The same, without waiting for the answer."""
+        """Do the same, without waiting for the answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"?")
         self.process.stdin.flush()
@@ -92,7 +92,7 @@ class Server:
         return time.clock_gettime_ns(self.clock)
 
     def memory(self) -> int:
-        """The bytes of memory that belong to the process alone."""
+        """The bytes of memory that belong to this process only."""
         rollup = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         fields = (line.split() for line in rollup.splitlines())
         return sum(
@@ -104,11 +104,11 @@ class Server:
         return self._status("VmRSS")
 
     def forget_peak(self) -> None:
-        """Begin anew to look for the peak of its memory."""
+        """Start a new measurement of the peak of its memory."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def peak_memory(self) -> int:
-        """The most bytes that it had in memory at once since then."""
+        """The most bytes that it had in memory at once since ``forget_peak``."""
         return self._status("VmHWM")
 
     def _status(self, field: str) -> int:
@@ -118,13 +118,13 @@ class Server:
     def stop(self) -> None:
         self.process.kill()
         self.process.communicate()
-        # Only now: most servers report a connection that is closed without a Close frame.
+        # Closed after the server: most servers report a connection that is closed without a Close frame.
         for connection in self.connections:
             connection.close()
 
 
 def available(module: str, names: Iterable[str]) -> list[str]:
-    """Those programs whose packages are installed; print which are left out, and the versions of the others."""
+    """Return the programs whose packages are installed; print the missing ones, and the versions of the others."""
     programs = programs_of(module)
     found, versions = [], set()
     for name in names:
@@ -140,7 +140,7 @@ def available(module: str, names: Iterable[str]) -> list[str]:
 
 
 def usable_loop(loop: str) -> str:
-    """The loop that was asked for; without uvloop asyncio's own. Prints which."""
+    """Return the loop that was asked for, or asyncio's own if uvloop is missing. Print it."""
     if loop == "uvloop" and version_of("uvloop") is None:
         print("uvloop is not installed: measuring on asyncio's own loop")
         loop = "asyncio"
@@ -150,7 +150,7 @@ def usable_loop(loop: str) -> str:
 
 @contextmanager
 def running(servers: Iterable[Server]) -> Iterator[list[Server]]:
-    """Start servers, wait for each, and stop them whatever happens. One that does not start is left out, and told."""
+    """Start servers, wait for each, and stop them in any case. A server that does not start is left out, and named."""
     with ExitStack() as stack:
         started = []
         for server in servers:

@@ -1,9 +1,9 @@
 """Is head slower than base? ``python -m benchmarks.compare --base DIR --head DIR [SUITE ...]``.
 
-DIR is a Python interpreter, a virtual environment, or a checkout with one in ``.venv``; each has its wsfast installed.
+DIR is a Python interpreter, a virtual environment, or a checkout with one in ``.venv``; its wsfast is installed there.
 This checkout's benchmarks drive both, through names that both have. All run on one core, in turns: base, base again,
-head. ``judging.py`` says how the ratio and its noise are made. Cells that look slower are measured once more, and the
-second result counts alone: of a hundred cells a few are unlucky, but not twice.
+head. ``judging.py`` describes the ratio and its noise. Cells that look slower are measured once more, and only the
+second result counts: of a hundred cells a few are unlucky, but not twice.
 The exit status is 1 if a cell is slower than 1.02 times base by more than its noise. Linux only.
 """
 
@@ -32,11 +32,11 @@ def interpreter(place: str) -> str:
         raise MismatchError(f"there is no bin/python and no .venv/bin/python in {place}")
     if not path.exists():
         raise MismatchError(f"there is no {place}")
-    return os.path.abspath(path)  # Its links lead out of a virtual environment: they are not followed.
+    return os.path.abspath(path)  # Its links are not followed: they lead out of a virtual environment.
 
 
 def in_turns(entries: list[Entry], n_rounds: int) -> None:
-    """Sample cell by cell; in each round another party is the first."""
+    """Sample cell by cell; in each round another party begins."""
     for first in range(n_rounds):
         turns: list[Subject] = []
         for entry in entries:
@@ -53,7 +53,7 @@ def measure(
     series: range,
     only: set[str] | None = None,
 ) -> None:
-    """Add so many series to the cells of a suite; ``only``: to those."""
+    """Add a number of series to the cells of a suite; ``only``: the cells to measure."""
     for number in series:
         for entries in suite.groups([base, base, head], number):
             wanted = [entry for entry in entries if only is None or entry.name in only]

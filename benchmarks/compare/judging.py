@@ -1,13 +1,13 @@
-"""A ratio of two versions, and how far to trust it.
+"""The ratio of two versions, and its noise.
 
-Base runs as two processes, head as one, and they take turns. A series is such a run with new processes: where code
-and data happen to lie in memory makes a difference that lasts as long as a process.
+Base runs as two processes, head as one, and they take turns. A series is such a run with new processes: the places of
+code and data in memory are chance, and make a difference that lasts as long as a process.
 
-- ``ratio`` is head to base: inside a round against the mean of both bases, the median over the rounds of a series, the
-  mean over the series.
+- ``ratio`` is head to base. In a round it is taken against the mean of both bases. The median over the rounds gives the
+  series, and the mean over the series gives the ratio.
 - ``noise`` is twice the standard error of that mean. It is taken from the ratios of base to itself, or from those of
   head to base if they scatter more.
-- ``itself`` is the ratio of base to itself: as far from 1 as that is, luck alone goes.
+- ``itself`` is the ratio of base to itself: its distance from 1 is luck alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Cell:
     unit: str
     base: list[float] = field(default_factory=list)
     head: list[float] = field(default_factory=list)
-    log_ratios: list[float] = field(default_factory=list)  # a series
+    log_ratios: list[float] = field(default_factory=list)  # one per series
     log_itself: list[float] = field(default_factory=list)
 
     def add_series(self, base: Sequence[float], again: Sequence[float], head: Sequence[float]) -> None:
@@ -56,7 +56,7 @@ class Cell:
 
     @property
     def is_slower(self) -> bool:
-        """Slower than the limit, and by more than the noise."""
+        """True if it is slower than the limit, and by more than the noise."""
         return self.ratio > LIMIT * (1 + self.noise)
 
     @property

@@ -1,6 +1,6 @@
-"""What ``compare`` measures: in workers the codec, in server processes the rest.
+"""The measurements of ``compare``: the codec in workers, the rest in server processes.
 
-A suite starts the parties (base, base again, head) for one series, and gives for each cell three subjects that take
+A suite starts the parties (base, base again, head) for one series. For each cell it gives three subjects that take
 turns.
 """
 
@@ -29,17 +29,17 @@ from ..servers.memory import N_FIRST, MemorySubject
 ECHO = programs.__name__
 LOOPS = ("asyncio", "uvloop")
 SAMPLE_SECONDS = 0.05
-N_CONNECTIONS = 100  # of a broadcast
+N_CONNECTIONS = 100  # connections of a broadcast
 N_IDLE = 1000
 
 
 class MismatchError(Exception):
-    """A party cannot be measured, or is not the one that was asked for."""
+    """A party cannot be measured, or is not the expected one."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """An installed wsfast: the interpreter that imports it, and the folder where it lies."""
+    """An installed wsfast: the interpreter that imports it, and its folder."""
 
     python: str
     folder: str
@@ -48,7 +48,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell of one series: its name, unit, and what each party takes turns with."""
+    """A cell of one series: its name, its unit, and one subject for each party."""
 
     name: str
     unit: str
@@ -58,8 +58,8 @@ class Entry:
 def luck(series: int, party: int) -> dict[str, str]:
     """An environment that moves the stack, the heap (``Ballast``) and the order of sets from process to process.
 
-    Where they lie makes a tenth for some cells, and would be the same in every series: it depends on the length of the
-    interpreter's path, too.
+    Their places change some cells by a tenth. Without this, they would be the same in every series, because they also
+    depend on the length of the interpreter's path.
     """
     choose = random.Random(f"{series} {party}")
     seed = str(choose.randrange(2**32))
@@ -98,7 +98,7 @@ class Worker:
 
 
 def version_at(python: str) -> Version:
-    """Ask an interpreter which wsfast it imports; refuse a fallback that nobody asked for."""
+    """Ask an interpreter for its wsfast; refuse a fallback that nobody asked for."""
     worker = Worker(python, {})
     worker.stop()
     if worker.hello["problem"] is not None:
@@ -215,7 +215,7 @@ def memory(parties: list[Version], series: int) -> Iterator[list[Entry]]:
 
 @dataclass(frozen=True)
 class Suite:
-    """``groups`` starts the parties for one series, and gives a few cells at a time; ``n_rounds`` of turns each."""
+    """``groups`` starts the parties for one series, and gives a few cells at a time; ``n_rounds``: turns of each."""
 
     groups: Callable[[list[Version], int], Iterator[list[Entry]]]
     n_rounds: int

@@ -1,10 +1,10 @@
 """The codec of one version, timed in a process of its own interpreter: ``python -m benchmarks.compare.worker``.
 
-It reads one command a line and answers with one line of JSON. ``prepare SUITE``: the names of the cells.
-``sample NUMBER``: ns a message of the cell with this number, the best of one turn.
+It reads one command per line and answers with one line of JSON. ``prepare SUITE``: the names of the cells.
+``sample NUMBER``: ns per message of the cell with this number, the best of one turn.
 
-Where payloads, chunks and results lie in memory makes a tenth in some cells. So each sample makes its cell anew, next
-to blocks of random sizes that come and go.
+The places of payloads, chunks and results in memory change some cells by a tenth. So each sample makes its cell anew,
+next to blocks of random sizes that come and go.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def timed(case: Case, codec: ModuleType) -> Timed:
 
 
 def ratios() -> Iterator[tuple[str, Make]]:
-    """Both codecs: decoding, encoding, masks and validation, in the sizes and roles that matter."""
+    """Both codecs: decoding, encoding, masks and validation, in the important sizes and roles."""
     for case in codec_cases():
         for name in CODECS:
             codec = load(name)
@@ -75,7 +75,7 @@ def ratios() -> Iterator[tuple[str, Make]]:
 
 
 def peers() -> Iterator[tuple[str, Make]]:
-    """The rows of ``peers.py``, those of wsfast alone."""
+    """The rows of ``peers.py``, for wsfast only."""
     for table, rows in (("decode", decode_rows), ("encode", encode_rows)):
         for row in rows():
             for name, codec in OWN_CODECS.items():

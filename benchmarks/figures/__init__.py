@@ -1,1 +1,1 @@
-"""What was measured: results as JSON, tables, and a chart."""
+"""The results of measurements: JSON, tables, and a chart."""

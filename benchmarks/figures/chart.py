@@ -1,7 +1,7 @@
 """Draw chart.svg from the JSON of ``codec/peers.py``: ``python -m benchmarks.figures.chart``.
 
-A row is one kind of message, a mark one package: how many times as long as wsfast it takes, on a logarithmic scale.
-Plain Python draws it. The colours follow the reader's light or dark scheme, and shapes tell the packages, too.
+A row is one kind of message, a mark one package: its time as a multiple of wsfast's, on a logarithmic scale. Plain
+Python draws it. The colours follow the reader's light or dark scheme, and each package has a shape of its own too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 HERE = Path(__file__).resolve().parent
 
-# Title of a group, table, beginning of its rows' names, and their rest.
+# Title of a group, table, beginning of its rows' names, and the rest of them.
 GROUPS = (
     (
         "Decode, server: masked frames, reads of 64 KiB",

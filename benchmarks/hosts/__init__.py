@@ -1,1 +1,1 @@
-"""The packages that wsfast plugs into, with wsfast in place and without."""
+"""The packages that wsfast plugs into, with wsfast and without."""

@@ -1,9 +1,9 @@
-"""The gain of ``wsfast.patch`` where it replaces masks and validators: ``python -m benchmarks.hosts.masks``.
+"""The gain of ``wsfast.patch`` from replaced masks and validators: ``python -m benchmarks.hosts.masks``.
 
 Theirs and ours take turns, with the codec in use (``WSFAST_PURE=1``: the fallback), and each result is checked first.
-"receive" and "send" are all that the package does for one message, without I/O. The rest are the replaced functions by
-themselves. Packages that are not installed are left out. wsaccel, which some of them look for, is hidden from them
-unless ``--with-wsaccel``. aiohttp is here because it is not among the patches: see docs/drop-in.md.
+"receive" and "send" are the whole work of the package for one message, without I/O. The other rows are the replaced
+functions alone. Packages that are not installed are left out. Some packages look for wsaccel; it is hidden from them
+unless ``--with-wsaccel`` is given. aiohttp is here to show why it has no patch: see docs/drop-in.md.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SIZES = (125, 64 * KIB)
 
 @dataclass(frozen=True)
 class Replaced:
-    """A function of a host, or more of it. ``make(size)`` returns an operation, which returns its result.
+    """A function of a host, or a larger part. ``make(size)`` returns an operation, which returns its result.
 
-    Ours is the same, made under the patch ``patched``, or ``ours(size)``, or both.
+    Ours is the same operation, made under the patch ``patched``, or ``ours(size)``, or both.
     """
 
     host: str
@@ -64,7 +64,7 @@ def tornado() -> Iterator[Replaced]:
         def operation() -> Any:
             coroutine = receive()
             try:
-                while True:  # Nothing in it waits.
+                while True:  # The coroutine never waits.
                     coroutine.send(None)
             except StopIteration:
                 pass
@@ -259,7 +259,7 @@ FINDERS = {
 
 
 class Patched(Timed):
-    """An operation that is made and sampled while a patch is on. To switch it on and off is not counted."""
+    """An operation that is made and sampled while a patch is on. Switching the patch on and off is not counted."""
 
     def __init__(self, make: Callable[[], Operation], name: str) -> None:
         self.name = name

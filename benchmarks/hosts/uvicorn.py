@@ -1,8 +1,8 @@
-"""The cost of an echo in uvicorn, by its WebSocket class: ``python -m benchmarks.hosts.uvicorn``.
+"""The cost of an echo in uvicorn, for each of its WebSocket classes: ``python -m benchmarks.hosts.uvicorn``.
 
-``common/echoes.py`` says how it is measured. All have uvicorn's HTTP parser, no keepalive and no compression. The
-application echoes each message and does nothing else. "raw" is no WebSocket and no uvicorn: the cost of the kernel
-and the loop alone. It needs uvicorn, websockets, wsproto, httptools and uvloop
+``common/echoes.py`` describes the measurement. All classes have uvicorn's HTTP parser, no keepalive and no compression.
+The application echoes each message and does nothing else. "raw" is neither WebSocket nor uvicorn: it is the cost of the
+kernel and the loop alone. The program needs uvicorn, websockets, wsproto, httptools and uvloop
 (tests/hosts/uvicorn/constraints.txt).
 """
 
@@ -27,7 +27,7 @@ MODULE = "benchmarks.hosts.uvicorn"
 OWN, RAW = "wsfast", "raw"
 USUAL = "raw,websockets-sansio,wsproto,wsfast"
 LIMITS = {"websockets-sansio": 0.6, "wsproto": 0.3}
-"""How many times the cost of uvicorn's own classes a message has with ours, at most, on uvloop."""
+"""Largest cost of a message with our class, as a multiple of uvicorn's own classes, on uvloop."""
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -38,7 +38,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def serve_uvicorn(ws: str, listening: socket.socket) -> object:
-    """Serve with one WebSocket class, as ``uvicorn --ws`` names it."""
+    """Serve with one WebSocket class, by its name in ``uvicorn --ws``."""
     import uvicorn
 
     started = asyncio.Event()

@@ -1,11 +1,11 @@
-"""The cost of a message in websocket-client, alone, with wsaccel and with ours.
+"""The cost of a message in websocket-client: alone, with wsaccel, and with wsfast.
 
 ``python -m benchmarks.hosts.websocket_client``; it needs websocket-client and wsaccel. The codec is the one in use
 (``WSFAST_PURE=1``: the fallback).
 
 websocket-client looks for wsaccel once, when it is imported. So it is imported three times, and the three copies take
-turns. There is no socket: messages are received from bytes in memory, and sent to nowhere. Each copy was checked
-first.
+turns. There is no socket: messages are received from bytes in memory, and sent messages are dropped. Each copy is
+checked first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIZES = (125, 64 * KIB)
 
 
 def copies() -> dict[str, ModuleType]:
-    """Import websocket-client without wsaccel, with it, and with ours."""
+    """Import websocket-client without wsaccel, with it, and with wsfast."""
     found = {}
     for name in ("pure", "wsaccel", "wsfast"):
         for module in [each for each in sys.modules if each.partition(".")[0] in ("websocket", "wsaccel")]:

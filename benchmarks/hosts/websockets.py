@@ -1,8 +1,8 @@
 """The cost of a message in websockets, with its own frames and with ours: ``python -m benchmarks.hosts.websockets``.
 
-Two measurements. The protocols by themselves, without I/O, take turns in this process: bytes of a frame to an event,
-and a message to bytes. Then servers of their own processes echo, one with ``create_connection=`` of wsfast, as
-``common/echoes.py`` measures them. No compression and no keepalive. It needs websockets, and uvloop for its loop.
+There are two measurements. First the protocols alone, without I/O, take turns in this process: bytes of a frame to an
+event, and a message to bytes. Then servers in processes of their own echo messages, one with ``create_connection=`` of
+wsfast; ``common/echoes.py`` measures them. No compression, no keepalive. It needs websockets, and uvloop for its loop.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def measure_protocols(seconds: float) -> Table:
 
 
 def measure_compression(seconds: float) -> Table:
-    """Compressed by the extension of websockets, which both have, without context takeover: each frame is alike."""
+    """Measure websockets' compression, which both have, without context takeover: each frame is the same."""
     from websockets.extensions.permessage_deflate import PerMessageDeflate
     from websockets.frames import TEXT, Frame
 

@@ -1,13 +1,13 @@
 """The cost of a message in wsproto, with its own frames and with ours: ``python -m benchmarks.hosts.wsproto``.
 
-Connections without I/O, bytes in and events out, or an event in and bytes out; they take turns (``race.py``), with the
-codec in use (``WSFAST_PURE=1``: the fallback), and each was checked first.
+Connections without I/O: bytes in and events out, or an event in and bytes out. They take turns (``race.py``), with the
+codec in use (``WSFAST_PURE=1``: the fallback), and each is checked first.
 
     wsproto   wsproto's Connection
     frames    the same with our FrameProtocol
-    patched   the same with our FrameProtocol and our methods, as wsfast.patch.wsproto() makes it
+    patched   the same with our FrameProtocol and our methods, as after wsfast.patch.wsproto()
     wsfast    wsfast.wsproto.Connection
-    floor     wsproto's Connection over frames that are there already: the time of its state, events and generators
+    floor     wsproto's Connection over ready-made frames: the time of its state, events and generators
 
 It needs wsproto.
 """
@@ -63,7 +63,7 @@ def with_frames(frame_protocol: Any, cls: Any = wsproto.connection.Connection) -
 
 
 class ReadyMade:
-    """A frame protocol that receives without looking, and has one text to give for each chunk."""
+    """A frame protocol that does not look at received bytes, and returns one text for each chunk."""
 
     text = ""
 
@@ -118,7 +118,7 @@ def receiving(text: str, chunks: list[bytes], n_messages: int = 1) -> Callable[[
 
 def receiving_compressed(text: str) -> Callable[[Make], Operation]:
     def prepare(make: Make) -> Operation:
-        # Contexts go on, so that every message is another one: both ends are timed.
+        # Contexts are kept, so that each compressed message differs: both ends are timed.
         client = wsproto.connection.Connection(ConnectionType.CLIENT, enabled_deflate())
         server = make(ConnectionType.SERVER, enabled_deflate())
         message = TextMessage(text)
@@ -147,7 +147,7 @@ def sending(connection_type: ConnectionType, event: Any) -> Callable[[Make], Ope
 
 
 def both_ways(make: Make) -> Operation:
-    """wsproto's bench/connection.py: sizes around 125 KiB, binary one way and text the other."""
+    """wsproto's bench/connection.py: sizes around 125 KiB, binary in one direction and text in the other."""
     client, server = make(ConnectionType.CLIENT), make(ConnectionType.SERVER)
     chance = random.Random(0)
     sizes = [max(0, round(chance.gauss(125 * KIB, 75 * KIB))) for _ in range(20)]

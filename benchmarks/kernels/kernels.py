@@ -1,6 +1,6 @@
 """The kernels at C level, next to the C library: ``python -m benchmarks.kernels.kernels``.
 
-``kernels.c`` is compiled as setup.py compiles the codec, run, and its figures are set in tables and held against their
+``kernels.c`` is compiled with the options of setup.py, and run. Its figures are put into tables and compared with their
 bars. It needs a C compiler and a POSIX system, but not the built extension.
 """
 

@@ -1,9 +1,9 @@
 """From masked bytes to a str, against CPython's own decoder: ``python -m benchmarks.kernels.text_to_str``.
 
-``text_to_str.c`` is compiled around src/text_to_str.h as setup.py compiles the codec; its loops make each str and free
-it. Every level of the kernels that this CPU has takes its turn next to "CPython" (SSE2 or NEON unmask into a buffer
-that is there already, then PyUnicode_DecodeUTF8) and "copy" (a new str of the right kind, and memcpy). It needs a
-C compiler, a POSIX system, and not the built extension.
+``text_to_str.c`` is compiled around src/text_to_str.h with the options of setup.py; its loops make each str and free
+it. Every level of the kernels that this CPU has takes turns with "CPython" (SSE2 or NEON unmask into an existing
+buffer, then PyUnicode_DecodeUTF8) and "copy" (a new str of the right kind, and memcpy). It needs a C compiler and a
+POSIX system, but not the built extension.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ..common.race import Timed, keep_memory, race
 from ..common.report import Bar, Table, add_options, finish
 
 SOURCE = Path(__file__).with_suffix(".c")
-HEADER = bytes(6)  # before each payload, as many as text_to_str.c skips
+HEADER = bytes(6)  # before each payload; text_to_str.c skips as many bytes
 SAMPLE_SECONDS = 20e-6
 SIZES = (16, 64, 125, KIB, 16 * KIB, KIB * KIB)
 
-Row = list[bytes]  # payloads, not masked: a pass goes over all of them
+Row = list[bytes]  # payloads, not masked; one pass handles all of them
 
 
 def usual_rows() -> dict[str, Row]:
@@ -37,7 +37,7 @@ def usual_rows() -> dict[str, Row]:
 
 
 def worst_rows() -> dict[str, Row]:
-    """What a decoder that hopes for ASCII, or for valid text, does in vain; and what changes all the time."""
+    """Texts on which a decoder expects ASCII, or valid text, in vain; and texts that change their kind all the time."""
     rows = {}
     for size in SIZES[:-1]:
         name = size_name(size)
@@ -62,7 +62,7 @@ def worst_rows() -> dict[str, Row]:
 
 
 def chat_rows() -> dict[str, Row]:
-    """256 texts of random lengths: more branches than a predictor learns from the same text again and again."""
+    """256 texts of random lengths: more branches than a predictor can learn from repeated texts."""
     generator = random.Random(4)
     lengths = [generator.randint(1, 200) for _ in range(256)]
     rows = {
@@ -86,7 +86,7 @@ def compile_module(compiler: str, folder: str) -> ModuleType:
 
 
 class Passes(Timed):
-    """A way to make the texts of a row, in a loop in C: a call makes each of them once."""
+    """A way to make the texts of a row, in a loop in C: one call makes each text once."""
 
     def __init__(self, module: ModuleType, name: str, items: list[str | bytes]) -> None:
         self.module = module

@@ -1,1 +1,1 @@
-"""Servers and clients on loopback, each a process of its own."""
+"""Servers and clients on loopback, each in a process of its own."""

@@ -1,9 +1,9 @@
 """The cost of an echo in a client: ``python -m benchmarks.servers.clients``.
 
-Each client is a process of its own, written as its documentation has it, with no compression and no keepalive. It sends
-a text, waits for the answer, and compares it. All talk to one server that knows no WebSocket and answers each frame
-with the same bytes. Clients and server share one core and take turns; the CPU clock of the client's process counts.
-"floor" is a protocol of asyncio that sends and counts bytes. Linux only.
+Each client is a process of its own, written like the examples of its documentation, without compression and keepalive.
+It sends a text, waits for the answer, and compares it. All clients talk to one server, which knows no WebSocket and
+answers each frame with the same bytes. Clients and server share one core and take turns; the CPU clock of the client's
+process counts. "floor" is a protocol of asyncio that sends and counts bytes. Linux only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ..common.server import Server, ServerError, read_line, running, usable_loop
 N_SERIES = 3
 CHECK_TURNS = 50
 
-Exchange = Callable[[int], Awaitable[None]]  # send the text and await the same one, so many times
+Exchange = Callable[[int], Awaitable[None]]  # n times: send the text, and wait for the same text
 
 
 class WrongEchoError(Exception):
@@ -196,7 +196,7 @@ async def websocket_client(port: int, text: str) -> AsyncIterator[Exchange]:
 
 @asynccontextmanager
 async def wsproto(port: int, text: str) -> AsyncIterator[Exchange]:
-    """Around it a blocking socket, as in the examples of its documentation."""
+    """wsproto with a blocking socket, as in the examples of its documentation."""
     from wsproto import ConnectionType, WSConnection
     from wsproto.events import AcceptConnection, Request, TextMessage
 
@@ -226,7 +226,7 @@ async def wsproto(port: int, text: str) -> AsyncIterator[Exchange]:
 
 @dataclass(frozen=True)
 class ClientKind:
-    """``open(port, text)`` connects. ``codec``: which of wsfast it has to use."""
+    """``open(port, text)`` connects. ``codec``: the codec of wsfast that it must use."""
 
     open: Callable[[int, str], AbstractAsyncContextManager[Exchange]]
     needs: str | None = None
@@ -248,7 +248,7 @@ KINDS = {
 
 
 async def serve_parent(name: str, port: int, size: int) -> None:
-    """Read a number of echoes from standard input, make them, and write the CPU time in ns; again and again."""
+    """Again and again: read a number of echoes from standard input, make them, and write the CPU time in ns."""
     text = text_of("ASCII", size)
     async with KINDS[name].open(port, text) as exchange:
         await exchange(CHECK_TURNS)

@@ -1,6 +1,6 @@
 """The cost of a compressed echo in wsfast's server and in its peers': ``python -m benchmarks.servers.deflate``.
 
-2 KiB of JSON, each message another, compressed with context takeover in both directions. Servers are processes of
+2 KiB of JSON, each message different, compressed with context takeover in both directions. Servers are processes of
 their own, on one core with the client, and the CPU clock of each counts. They take turns, sample by sample; a ratio
 is the median of the ratios inside each round. The peers have their defaults. The bytes of a message are printed,
 because a comparison says little without them. The same zlib with the same settings makes the same bytes.
@@ -30,7 +30,7 @@ from .programs import echo
 
 MODULE = "benchmarks.servers.deflate"
 SIZE = 2048
-N_MESSAGES = 400  # a sample
+N_MESSAGES = 400  # messages per sample
 TAIL = b"\x00\x00\xff\xff"
 
 SMALL = {"server_max_window_bits": 12, "client_max_window_bits": 12, "mem_level": 5}
@@ -115,7 +115,7 @@ class DeflateSubject(Sampled):
         self.deflater = zlib.compressobj(wbits=-12 if "client_max_window_bits=12" in self.extension else -15)
         self.inflater = zlib.decompressobj(wbits=-15)
         self.n_bytes = self.n_messages = self.n_samples = 0
-        self.sample()  # warms up
+        self.sample()  # to warm up
         self.samples.clear()
 
     def frame(self, message: bytes) -> bytes:
@@ -143,7 +143,7 @@ class DeflateSubject(Sampled):
 
 
 def documents(n: int, choose: random.Random) -> list[bytes]:
-    """JSON as services send it: the keys repeat, the values do not. Each has ``SIZE`` bytes."""
+    """JSON like that of services: the keys repeat, the values do not. Each has ``SIZE`` bytes."""
     made = []
     for _ in range(n):
         rows = [

@@ -1,6 +1,6 @@
 """The cost of an echo in wsfast's server and in its peers': ``python -m benchmarks.servers.echo``.
 
-``common/echoes.py`` says how it is measured. A ratio is the median of the ratios inside each round; the best sample
+``common/echoes.py`` describes the measurement. A ratio is the median of the ratios inside each round; the best sample
 comes nearest to the cost. Linux only. Peers that are not installed are left out, and named.
 """
 
@@ -21,7 +21,7 @@ USUAL = ("raw", "picows", "picows.websockets", "wsfast", "websockets", "aiohttp"
 KNOWN = [name for name in PROGRAMS if name != "canned"]
 REFERENCES = ("picows.websockets", "picows")  # the peers that the others are compared with
 
-# For uvloop: load, the peer, and how many times its cost wsfast has at most.
+# For uvloop: load, the peer, and the largest cost of wsfast as a multiple of the peer's.
 PROMISES = (
     (Load(64, 1), "picows.websockets", 1.1),
     (Load(64, 64), "picows", 0.35),

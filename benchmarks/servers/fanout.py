@@ -1,8 +1,8 @@
 """The cost of one message to many connections: ``python -m benchmarks.servers.fanout``.
 
-One client sends a text, and the server broadcasts it to all connections, the sender's included. What counts is the CPU
-clock of the server process for each message that it delivered. All servers and the client share one core and take
-turns, as in ``common/echoes.py``. Packages without a function for it send to each connection in a loop. Linux only.
+One client sends a text, and the server broadcasts it to all connections, the sender's included. The CPU clock of the
+server process counts, per delivered message. All servers and the client share one core and take turns, as in
+``common/echoes.py``. Packages without a function for it send to each connection in a loop. Linux only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ N_SERIES = 3
 
 
 async def serve_raw(listening: socket.socket) -> object:
-    """No WebSocket: send as many bytes to each as a frame has. The request's path tells the sizes of both frames."""
+    """No WebSocket: send as many bytes to each as a frame has. The request's path gives the sizes of both frames."""
     connections: set[Any] = set()
 
     class Raw(asyncio.Protocol):
@@ -165,12 +165,12 @@ class FanoutSubject(Sampled):
         self.clients: list[Client] = []
         for _ in range(n_connections):
             self.clients.append(Client(server, path))
-            # A handler may begin after the response: who has got its own message is in the hub.
+            # A handler may begin after the response. A connection that got its own message is in the hub.
             if set(self.run()) != {self.expected} and server.name != "raw":
                 raise ServerError(f"{server.name}: sent a wrong message")
 
     def run(self) -> list[bytes]:
-        """Have a message of the last connection broadcast, and take it from each."""
+        """Let the server broadcast a message of the last connection, and receive it on each connection."""
         self.clients[-1].socket.sendall(self.request)
         size = len(self.expected)
         return [client.socket.recv(size, socket.MSG_WAITALL) for client in self.clients]
@@ -184,7 +184,7 @@ class FanoutSubject(Sampled):
 
 
 def allow_descriptors(n: int) -> None:
-    """Raise our limit of descriptors, and that of the servers which we start, if n sockets need it."""
+    """Raise our limit of descriptors, and the limit of servers that we start, if n sockets need it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < n + 200:
         wanted = n + 200 if hard == resource.RLIM_INFINITY else min(n + 200, hard)

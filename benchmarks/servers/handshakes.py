@@ -1,9 +1,9 @@
 """The cost of opening and closing a connection: ``python -m benchmarks.servers.handshakes``.
 
-The client opens a connection, reads the response, sends a Close, reads the server's, and closes TCP: one after the
-other. What counts is the CPU clock of the server process for each connection; "a second" is how many that makes on one
-core. All servers and the client share one core and take turns, as in ``common/echoes.py``. The servers are those of
-``echo.py``. Linux only.
+The client opens a connection, reads the response, sends a Close, reads the server's, and closes TCP: one connection
+after the other. The CPU clock of the server process counts, per connection; "a second" is the number of connections
+that this time allows on one core. All servers and the client share one core and take turns, as in ``common/echoes.py``.
+The servers are those of ``echo.py``. Linux only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HandshakeSubject(Sampled):
         super().__init__()
         self.server = server
         self.n_connections = n_connections
-        for _ in range(20):  # The first ones import and build things.
+        for _ in range(20):  # The first connections import modules and fill caches.
             self.run()
 
     def run(self) -> None:

@@ -1,8 +1,8 @@
 """The memory of an idle connection in the server: ``python -m benchmarks.servers.memory``.
 
-The memory that belongs to the server process alone is read when some connections are open, and again when many more
-are, each time after a collection of garbage; the difference is divided by their number. "after a message": each of
-the connections has had one text echoed. Memory of the kernel's sockets is not in it. The servers are those of
+The memory that belongs to the server process alone is read twice: with some open connections, and with many more. Each
+time the server collects garbage first. The difference is divided by the number of new connections. "after a message":
+each connection has had one text echoed. Memory of the kernel's sockets is not included. The servers are those of
 ``echo.py``, and with compression those of ``deflate.py``. Linux only.
 """
 
@@ -32,7 +32,7 @@ TEXT = "x" * 240
 
 
 class MemorySubject(Sampled):
-    """``samples``: KiB a connection, of ``n`` that are opened for each sample and stay."""
+    """``samples``: KiB per connection; each sample opens ``n`` connections, which stay open."""
 
     def __init__(self, server: Server, n: int, with_message: bool, extensions: str = "") -> None:
         super().__init__()

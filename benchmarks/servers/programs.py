@@ -1,7 +1,7 @@
 """Echo servers of wsfast and of other packages, for the benchmarks of this folder.
 
-Each is written as its documentation has it, with the same settings: no compression, no keepalive, TCP_NODELAY.
-Nothing here measures.
+Each is written like the examples of its documentation, with the same settings: no compression, no keepalive,
+TCP_NODELAY. This file measures nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..common.program import Program
 
 
 async def serve_raw(listening: socket.socket) -> object:
-    """No WebSocket: send as many bytes back as an echo has. The request's path tells the sizes of both frames."""
+    """No WebSocket: send as many bytes back as an echo has. The request's path gives the sizes of both frames."""
 
     class Raw(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -44,7 +44,7 @@ async def serve_picows(listening: socket.socket) -> object:
 
     class Echo(WSListener):
         def on_ws_frame(self, transport: Any, frame: Any) -> None:
-            opcode = frame.msg_type  # asked for once: each time it looks an enum member up
+            opcode = frame.msg_type  # read once, because each read looks up an enum member
             if opcode == WSMsgType.CLOSE:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
                 transport.disconnect()
@@ -100,7 +100,7 @@ async def serve_aiohttp(listening: socket.socket) -> object:
 
 
 async def serve_wsproto(listening: socket.socket) -> object:
-    """wsproto has no I/O: here asyncio's simplest protocol is around it."""
+    """wsproto has no I/O: it gets asyncio's simplest protocol."""
     from wsproto import ConnectionType, WSConnection
     from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Request, TextMessage
 
@@ -133,7 +133,7 @@ async def serve_wsproto(listening: socket.socket) -> object:
 
 
 async def serve_canned(listening: socket.socket) -> object:
-    """For clients: answer each frame of as many bytes as the path says with the same text, without looking at it."""
+    """For clients: answer each frame with the same text, without looking at it. The path gives the size of a frame."""
 
     class Canned(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:

@@ -3,14 +3,14 @@
 One connection, default limits, compression on. Each input (``worst_reads.py``) fits into one read of 256 KiB. A new
 server process receives it, and the table has for each input:
 
-``MiB``     how far the process grew at its peak, above its memory before
-``held``    the longest turn of the event loop: ms of CPU, so that other work on the machine does not count
+``MiB``     the growth of the process at its peak, above its memory before
+``held``    the longest turn of the event loop, in ms of CPU, so that other work on the machine does not count
 ``total``   ms of CPU until the server was idle again
 ``closed``  the close code, if the server ended the connection
 
-"reading": the handler takes each message. "waiting": it takes one, and no more. "echoing": it sends each back, to a
-client that reads nothing. The server is made to sleep while the
-client sends, so that one read finds everything. Nothing is judged here. Linux only.
+"reading": the handler takes each message. "waiting": it takes one, and no more. "echoing": it sends each one back, to a
+client that reads nothing. The server sleeps while the client sends, so that one read gets everything. This program
+judges nothing. Linux only.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from .programs import echo
 from .worst_reads import Make, reads
 
 MODULE = "benchmarks.servers.worst_read"
-READ_SIZE = 256 * 1024  # asyncio's
-RECEIVE_BUFFER = 4 * READ_SIZE  # of the kernel, so that a read is not cut short
-ADDRESS_SPACE = 6 * 2**30  # so that the machine survives a worse result
-TICK_SECONDS = 0.002  # uvloop counts in ms, and would not rest for less than one
-SLEEP_SECONDS = 0.2  # of the server, while the client sends
+READ_SIZE = 256 * 1024  # bytes: asyncio's
+RECEIVE_BUFFER = 4 * READ_SIZE  # bytes of the kernel's buffer, so that a read is not cut short
+ADDRESS_SPACE = 6 * 2**30  # bytes: a worse result must not take down the machine
+TICK_SECONDS = 0.002  # uvloop counts in ms, and would not sleep for less than one
+SLEEP_SECONDS = 0.2  # sleep of the server while the client sends
 
 
 class Ticker:
-    """How much CPU time the loop used from one tick to the next, at most."""
+    """Measures the largest CPU time of the loop from one tick to the next."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -57,7 +57,7 @@ class Ticker:
         self.loop.call_later(TICK_SECONDS, self.tick)
 
     def answer(self) -> str:
-        """The longest turn so far, in ms; then sleep, and begin anew."""
+        """Return the longest turn so far, in ms; then sleep, and start a new measurement."""
         longest = self.longest
         time.sleep(SLEEP_SECONDS)
         self.longest, self.at = 0.0, time.thread_time()
@@ -140,7 +140,7 @@ PROGRAMS = {
 
 
 def close_code(connection: socket.socket) -> int:
-    """The code of the Close frame at the end of what the server sent; 0 without one."""
+    """Return the code of the Close frame at the end of the server's bytes; 0 if there is none."""
     received = b""
     while select.select([connection], [], [], 0)[0]:
         try:
@@ -162,7 +162,7 @@ def close_code(connection: socket.socket) -> int:
 
 
 def wait_until_idle(server: Server) -> None:
-    """Wait until it uses no more CPU time than its ticks need."""
+    """Wait until the server uses no more CPU time than its ticks need."""
     for _ in range(200):
         before = server.cpu_ns()
         time.sleep(0.1)
@@ -182,7 +182,7 @@ def measure(server: Server, data: bytes) -> dict[str, float]:
     try:
         client.socket.sendall(data)
     except OSError:
-        pass  # It has enough of us.
+        pass  # The server has closed the connection.
     server.answer()
     wait_until_idle(server)
     peak, spent = server.peak_memory() - memory, server.cpu_ns() - cpu

@@ -1,6 +1,6 @@
-"""Reads that cost a server as much as they can: what ``worst_read.py`` sends.
+"""Reads that cost a server as much as possible: the inputs of ``worst_read.py``.
 
-Each is a stream of frames that fits into one read. They are built without the product's code.
+Each is a stream of frames that fits into one read. The frames are built without the product's code.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from itertools import repeat
 
 from ..common.cases import TEXT, TEXTS, frame, text_of
 
-KEY = bytes(4)  # of zeros: masking costs the server the same, and the client nothing
+KEY = bytes(4)  # zeros: masking costs the server the same, and the client nothing
 MIB = 2**20
 CONTINUATION, BINARY, CLOSE, PING, PONG = 0x0, 0x2, 0x8, 0x9, 0xA
 FIN, RSV1 = 0x80, 0x40
 
-Make = Callable[[int], bytes]  # so many bytes at most
+Make = Callable[[int], bytes]  # makes at most that many bytes
 
 
 def raw_frame(first: int, payload: bytes) -> bytes:
@@ -30,7 +30,7 @@ def filled(one: bytes) -> Make:
 
 
 def deflated(data: bytes) -> bytes:
-    """A payload as RFC 7692 7.2.1 has it."""
+    """A payload in the form of RFC 7692 7.2.1."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
@@ -40,7 +40,7 @@ def bombs(data: bytes, opcode: int = TEXT) -> Make:
 
 
 def bombs_of_the_window(size: int) -> bytes:
-    """Messages that refer to the one before them (RFC 7692 7.2.2): no literal in them, matches alone."""
+    """Messages that refer to the one before (RFC 7692 7.2.2): they have no literals, only matches."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
     frames = []
     for data in (b"a" * 2**15, b"a" * 1024):
@@ -60,7 +60,7 @@ def bomb_in_fragments(data: bytes, piece_size: int) -> Make:
 
 
 def one_message(unit: str) -> Make:
-    """One text, not compressed, as long as the read."""
+    """One uncompressed text, as long as the read."""
 
     def make(size: int) -> bytes:
         data = (unit.encode() * (size // len(unit.encode()) + 1))[: size - 20]
@@ -70,7 +70,7 @@ def one_message(unit: str) -> Make:
 
 
 def one_compressed(block: bytes) -> Make:
-    """One message whose payload is the same block of deflate again and again."""
+    """One message whose payload is the same deflate block again and again."""
 
     def make(size: int) -> bytes:
         return raw_frame(FIN | RSV1 | TEXT, block * ((size - 20) // len(block)))
@@ -101,10 +101,10 @@ def bits(*fields: tuple[int, int]) -> bytes:
 
 
 def empty_dynamic_blocks(n: int) -> bytes:
-    """Blocks with Huffman tables of their own and nothing in them (RFC 1951 3.2.7): 90 bits for two tables to build.
+    """Blocks with Huffman tables of their own and no content (RFC 1951 3.2.7): 90 bits for two tables to build.
 
     The code lengths 1 and 18 have a code of one bit each. 18 says 138 zeros, then 118. Then the end of block has a
-    code, which is one bit long, and so has the only distance.
+    code of one bit, and so has the only distance.
     """
     order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
     lengths = [1 if symbol in (18, 1) else 0 for symbol in order]
@@ -138,7 +138,7 @@ EMPTY_STORED = b"\x00\x00\x00\xff\xff"  # RFC 1951 3.2.4
 
 
 def reads() -> Iterator[tuple[str, Make]]:
-    """Name of a read, and how to make it."""
+    """Yield the name of a read, and the function that makes it."""
     for kind, data in (
         ("ASCII", b"a" * MIB),
         ("Latin-1", "é".encode() * (MIB // 2)),

@@ -1,4 +1,4 @@
-"""What ``connect`` and ``serve`` do about arguments that they do not know, or that mean nothing."""
+"""Checks of the arguments of ``connect`` and ``serve``: unknown names, old names, and values without a meaning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 __all__ = ["check_handler", "other_options", "size_limits"]
 
-# Arguments of the older API of ``websockets``, and what to write.
+# Arguments of the older API of ``websockets``, and their new names.
 _OLD_NAMES: Final = {
     "create_protocol": "create_connection",
     "extra_headers": "additional_headers",
@@ -15,10 +15,10 @@ _OLD_NAMES: Final = {
     "timeout": "open_timeout",
     "ws_handler": "handler",
 }
-# The same for ``serve``, if it differs.
+# The same for ``serve``, if its name differs.
 _OLD_NAMES_OF_SERVE: Final = {"extra_headers": "process_response, which can add to the response's headers"}
 
-# Arguments that have no other name here, and why.
+# Arguments that have no other name here, and the reason.
 _WITHOUT: Final = {
     "loop": "the running event loop is used",
     "legacy": "there is one API",
@@ -27,13 +27,16 @@ _WITHOUT: Final = {
     "proxy": "proxies are not supported",
 }
 
-# Arguments of ``websockets`` for which None says that a feature is not wanted.
+# Arguments of ``websockets`` that mean "without this feature" if they are None.
 _NOT_WANTED: Final = ("extensions", "proxy")
 
 
 def other_options(call: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the ``options`` of ``call`` that go to the event loop. Raises ``TypeError`` for those that are known to
-    be something else; it says which argument to use."""
+    """Return the ``options`` of ``call`` that go to the event loop.
+
+    Raises:
+        TypeError: an argument of another API; the text names the argument to use.
+    """
     options = {name: value for name, value in options.items() if value is not None or name not in _NOT_WANTED}
     for name in options:
         new = (_OLD_NAMES_OF_SERVE.get(name) if call == "serve" else None) or _OLD_NAMES.get(name)
@@ -45,7 +48,11 @@ def other_options(call: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_handler(handler: object) -> None:
-    """Raise ``TypeError`` for a handler that cannot be called with a connection, or that is a generator."""
+    """Check that a handler can be called with a connection.
+
+    Raises:
+        TypeError: the handler takes other arguments, or it is a generator.
+    """
     if not callable(handler):
         raise TypeError(
             f"the handler is a {type(handler).__name__}; it has to be async def handler(connection)"
@@ -56,7 +63,7 @@ def check_handler(handler: object) -> None:
         )
     try:
         signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # one that is not written in Python
+    except (TypeError, ValueError):  # the handler is not written in Python
         return
     try:
         signature.bind(None)
@@ -68,5 +75,5 @@ def check_handler(handler: object) -> None:
 
 
 def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[int | None, int | None]:
-    """The limits of a message and of a frame, in bytes, that ``max_size`` stands for."""
+    """Return the limits of a message and of a frame, in bytes, that ``max_size`` gives."""
     return max_size if isinstance(max_size, tuple) else (max_size, None)

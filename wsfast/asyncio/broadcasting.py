@@ -1,6 +1,6 @@
 """``broadcast``: one message to many connections, framed once, without waiting for any of them.
 
-And compressed once, for all server connections whose messages are compressed without regard to those before.
+It is also compressed once for all server connections that compress each message without the ones before.
 """
 
 from __future__ import annotations
@@ -26,17 +26,23 @@ def broadcast(
 ) -> None:
     """Send one message to many connections, without waiting for any of them.
 
-    It is framed once for all server connections, and once for each client (RFC 6455 5.3: each has its own masking
-    key). It is compressed once for all server connections that agreed on the same without context takeover
-    (``Deflate(server_no_context_takeover=True)``), and once for each of the others. A connection that is not open is
-    skipped. One that is inside a message of fragments cannot take another: it is skipped, with a warning, or with
-    ``raise_exceptions`` an ``ExceptionGroup`` at the end. There is no back-pressure: what a slow peer does not read
-    stays in memory. A connection with more than 16 MiB of it is failed with 1008 instead of sent to, and the keepalive
-    ends a peer that reads nothing.
+    Framing is done once for all server connections, and once for each client (RFC 6455 5.3: each has its own masking
+    key). Compressing is done once for all server connections that agreed on the same without context takeover
+    (``Deflate(server_no_context_takeover=True)``), and once for each of the others.
+
+    A connection that is not open is skipped. A connection that is inside a fragmented message cannot take another
+    message: it is skipped, with a warning. There is no back-pressure: bytes that a slow peer does not read stay in
+    memory. A connection with more than 16 MiB of them gets no message, but fails with 1008. If a peer reads nothing,
+    the keepalive ends its connection.
+
+    Raises:
+        TypeError: a message of another type.
+        ValueError: text that is not UTF-8.
+        ExceptionGroup: with ``raise_exceptions``, at the end: the connections inside a fragmented message.
     """
     if not isinstance(message, str | bytes) and not is_buffer(message):
         raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")
-    framed: dict[Agreement | None, bytes] = {}  # by what is shared; None: not compressed
+    framed: dict[Agreement | None, bytes] = {}  # by the shared agreement; None: not compressed
     exceptions: list[Exception] = []
     for connection in connections:
         protocol = connection.protocol

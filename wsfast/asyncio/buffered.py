@@ -1,9 +1,10 @@
 """Receive into one buffer for each event loop, on asyncio's own transports.
 
-They allocate 256 KiB for every read otherwise, and pay up to 20 us for it, by luck of the heap
-(benchmarks/servers/echo.py on the stock loop). Parsing is synchronous and copies what it keeps. So one buffer serves
-all connections of a loop, and an idle one owns none. The rest of a large payload is received where its message will
-lie: 4 MiB take 0.8 of the time, 100 KiB the same. uvloop has a buffer of its own, and is 5 % faster without this.
+Without it, they allocate 256 KiB for every read and pay up to 20 us for it, depending on the heap
+(benchmarks/servers/echo.py on the stock loop). Parsing is synchronous and copies the bytes that it keeps. So one buffer
+serves all connections of a loop, and an idle connection owns none. The rest of a large payload is received directly
+into its message: 4 MiB take 0.8 of the time, 100 KiB the same. uvloop has a buffer of its own; this one would make it
+5 % slower.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..codec import Event
     from ..connection import Connection
 
-RECEIVE_BUFFER_SIZE = 262_144  # bytes: what asyncio reads at most at a time anyway
+RECEIVE_BUFFER_SIZE = 262_144  # bytes: asyncio reads at most that many at a time
 
 _buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
 
@@ -44,7 +45,7 @@ class Receiver(Protocol):
 
 
 class BufferedReceiver(asyncio.BufferedProtocol):
-    """Stands between a transport and a receiver, which remains an ``asyncio.Protocol``."""
+    """Adapts a receiver, which stays an ``asyncio.Protocol``, to a transport that reads into a buffer."""
 
     __slots__ = ("_buffer", "_is_in_place", "_receiver")
 
@@ -54,7 +55,7 @@ class BufferedReceiver(asyncio.BufferedProtocol):
         self._is_in_place = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # A decoder that has not begun yet has no buffer.
+        # A decoder has a buffer only inside a large payload.
         place = self._receiver.protocol.decoder.get_buffer()
         self._is_in_place = place is not None
         return self._buffer if place is None else place

@@ -1,7 +1,7 @@
 """``connect``: open a client connection (RFC 6455 4.1), once or again and again.
 
-``wsfast.handshake`` checks the opening handshake and follows redirects. Here are TCP, TLS, the time limit, and the
-delays between attempts.
+``wsfast.handshake`` checks the opening handshake and follows redirects. This file has TCP, TLS, the time limit, and
+the delays between attempts.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
 
-# Seconds for which we wait for the rest of a body that tells why a server refuses; its status is known.
+# Seconds that we wait for the rest of a refusal's body, which may tell the reason. Its status is known already.
 _BODY_TIMEOUT = 2.0
 
-# Seconds that asyncio gives a TLS handshake, unless told otherwise.
+# asyncio's default limit of a TLS handshake, in seconds.
 _TLS_TIMEOUT = 60.0
 
 _LIMIT_NAMES = {"max_message_size": "max_size", "max_frame_size": "max_size"}
 
 
 class ClientConnection(Connection):
-    """A client's connection; see ``Connection`` for what it does."""
+    """A client's connection; see ``Connection`` for its methods."""
 
-    _body_timer: asyncio.TimerHandle | None = None  # while a refusal's body is received
+    _body_timer: asyncio.TimerHandle | None = None  # set while a refusal's body is received
 
     @property
     def _handshake(self) -> ClientHandshake:
@@ -74,13 +74,17 @@ class ClientConnection(Connection):
             self._body_timer = self._loop.call_later(_BODY_TIMEOUT, self._end_body)
 
     def _end_body(self) -> None:
-        """Take a refusal for complete, though its body is not."""
+        """Treat a refusal as complete, although the end of its body is missing."""
         self._handshake.receive_eof()
         if not self._handshake_done.done():
             self._handshake_done.set_result(None)
 
     async def handshake(self) -> None:
-        """Wait for the opening handshake to end; raise what is wrong with it."""
+        """Wait for the end of the opening handshake.
+
+        Raises:
+            InvalidHandshake: the server refused, broke a rule, or closed the connection.
+        """
         try:
             await self._handshake_done
         finally:
@@ -105,9 +109,9 @@ class ClientConnection(Connection):
 
 
 def process_exception(exception: Exception) -> Exception | None:
-    """Tell which failures of an attempt are worth another one: None to try again, else what to raise.
+    """Tell whether a failed attempt is worth another one: return None to try again, else the exception to raise.
 
-    The network's faults, time limits, and the HTTP statuses 500, 502, 503 and 504 pass; the rest does not.
+    Faults of the network, time limits, and the HTTP statuses 500, 502, 503 and 504 are temporary. The rest is not.
     """
     if isinstance(exception, InvalidStatus):
         return None if exception.response.status_code in (500, 502, 503, 504) else exception
@@ -119,7 +123,7 @@ def process_exception(exception: Exception) -> Exception | None:
 
 
 def backoff() -> Generator[float]:
-    """Delays between attempts, in seconds: at random up to 5, then 3 and half as much again each time, up to 90."""
+    """Yield delays between attempts, in seconds: a random one up to 5, then 3, then 1.5 times the last, up to 90."""
     yield random.random() * 5
     delay = 3.0
     while True:
@@ -134,22 +138,29 @@ class connect:
     ``async for ws in connect(uri)`` to connect again whenever the connection is lost.
 
     - ``uri``: ``ws://`` or ``wss://``. ``user:password@`` becomes Basic authentication.
-    - ``origin``: the ``Origin`` header. ``subprotocols``: what to offer, the preferred one first.
-    - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None does not.
+    - ``origin``: the ``Origin`` header. ``subprotocols``: our offers, the preferred one first.
+    - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None offers nothing.
     - ``additional_headers``, ``user_agent_header`` (None sends none): the rest of the request.
-    - ``process_exception``, ``reconnect_delays``: for ``async for``; see the functions of these names.
+    - ``process_exception``, ``reconnect_delays``: for ``async for``; see the functions ``process_exception`` and
+      ``backoff``.
     - ``open_timeout``: seconds for all of connecting, redirects included; None waits for ever.
-    - ``ping_interval``, ``ping_timeout``: seconds between Pings, and until a missing Pong fails the connection with
-      1011; None switches either off. ``close_timeout``: seconds the peer has to close.
-    - ``max_size``: bytes of a message, or ``(message, frame)``; None is no limit. ``max_queue``: messages that may
-      wait before reading pauses, or ``(high, low)``. ``write_limit``: bytes that may wait before ``send`` does, or
-      ``(high, low)``. ``text="bytes"`` receives text as the ``bytes`` of its UTF-8, checked, for parsers that take
-      those; it then looks like binary.
+    - ``ping_interval``: seconds between Pings; None sends none. ``ping_timeout``: seconds that a Pong may take before
+      the connection fails with 1011; None waits for ever. ``close_timeout``: seconds that the peer has to close.
+    - ``max_size``: largest message in bytes, or ``(message, frame)``; None is no limit.
+    - ``max_queue``: messages that may wait before reading pauses, or ``(high, low)``.
+    - ``write_limit``: bytes that may wait before ``send`` waits, or ``(high, low)``.
+    - ``text="bytes"`` receives text as the ``bytes`` of its UTF-8, checked, for parsers that take ``bytes``. Such text
+      looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
-    - Others go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
+    - Other arguments go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
 
-    Raises ``InvalidURI``; ``OSError`` when there is no TCP or TLS connection; ``InvalidHandshake`` or one of its
-    subclasses when the server does not speak WebSocket or refuses; ``HandshakeTimeout``.
+    Raises:
+        TypeError: an argument that does not exist here, or that has the wrong type.
+        ValueError: an argument whose value makes no sense, or that cannot be sent.
+        InvalidURI: ``uri`` is not a WebSocket URI.
+        OSError: there is no TCP or TLS connection.
+        InvalidHandshake: the server does not speak WebSocket, or it refuses; often one of the subclasses.
+        HandshakeTimeout: ``open_timeout`` is over.
     """
 
     def __init__(
@@ -175,7 +186,7 @@ class connect:
         create_connection: type[ClientConnection] | None = None,
         **kwargs: Any,
     ) -> None:
-        # What is wrong with these is heard before anything is connected.
+        # A mistake in these arguments is raised before anything is connected.
         self._compression = settings(compression)
         if self._compression is not None:
             offer(self._compression)
@@ -227,7 +238,7 @@ class connect:
         await connection.__aexit__(kind, exception, trace)
 
     async def __aiter__(self) -> AsyncIterator[ClientConnection]:
-        """Connect, and connect again when the body of the loop is done with a connection."""
+        """Connect, and connect again each time the body of the loop has finished with a connection."""
         delays: Generator[float] | None = None
         while True:
             try:
@@ -264,13 +275,13 @@ class connect:
                 return await self._follow_redirects(attempt)
         except TimeoutError as exception:
             if isinstance(exception, HandshakeTimeout | OSError) and exception.args:
-                raise  # the network's own
+                raise  # the network's own timeout
             raise self._timed_out(attempt) from exception
 
     def _timed_out(self, attempt: _Attempt) -> InvalidHandshake:
         handshake = attempt.handshake
         if handshake is not None and handshake.response is not None:
-            handshake.receive_eof()  # The server has refused, though its body does not end.
+            handshake.receive_eof()  # The server has refused, but its body has not ended.
             if handshake.error is not None:
                 return handshake.error
         return HandshakeTimeout(
@@ -335,9 +346,9 @@ class connect:
                 raise ValueError("ssl=None is for ws:// URIs; wss:// is encrypted")
             options.setdefault("ssl", True)
             if attempt.is_elsewhere:
-                options.pop("server_hostname", None)  # the user's is for the first origin
+                options.pop("server_hostname", None)  # the user gave it for the first origin
             options.setdefault("server_hostname", uri.tls_name)
-            # Ours is the limit; asyncio's would be a shorter one.
+            # Our limit counts; asyncio's default would be shorter.
             if self._open_timeout is not None and self._open_timeout > _TLS_TIMEOUT:
                 options.setdefault("ssl_handshake_timeout", self._open_timeout)
         elif options.get("ssl") is not None:
@@ -366,15 +377,15 @@ class connect:
 
 @dataclass
 class _Attempt:
-    """Where an attempt to connect has come to, by redirects."""
+    """The state of an attempt to connect: how far redirects have led it."""
 
     uri: WebSocketURI
     headers: Headers
     handshake: ClientHandshake | None = None
-    """The one that was begun, as soon as there is a connection."""
+    """The handshake of the attempt; set when there is a connection."""
     is_redirected: bool = False
     is_elsewhere: bool = False
-    """True when it has left the first origin."""
+    """True after a redirect to another origin."""
 
 
 def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any) -> connect:

@@ -1,6 +1,6 @@
-"""Exceptions of the network and of TLS, with words that say what to do.
+"""Exceptions of the network and of TLS, with a hint for the user.
 
-They keep their class and attributes, because programs look at those.
+They keep their class and attributes, because programs check those.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["with_hint"]
 
 
 def with_hint(exception: OSError, where: str) -> OSError | None:
-    """Return an equal exception that says what to do about connecting to ``where``, a URI; None if we do not know."""
+    """Return an equal exception with a hint about connecting to ``where``, a URI; None if we have no hint."""
     if isinstance(exception, socket.gaierror):
         hint = "the host name has no address; is it spelled right?"
         return socket.gaierror(exception.errno, f"cannot connect to {where}: {hint}")
@@ -28,10 +28,10 @@ def with_hint(exception: OSError, where: str) -> OSError | None:
         )
     if isinstance(exception, ssl.SSLError) and exception.reason:
         reason = shown(exception.reason)
-        # An alert is sent by a server that speaks TLS.
+        # Only a server that speaks TLS sends an alert.
         hint = "the server refused" if "ALERT" in reason else "is it a ws:// server?"
         return _tls_error(exception, f"no TLS connection to {where} ({reason}); {hint}")
-    # asyncio makes one OSError of several, when a name has several addresses.
+    # If a name has several addresses, asyncio joins their errors into one OSError.
     refused, text = f"[Errno {errno.ECONNREFUSED}]", str(exception)
     if isinstance(exception, ConnectionRefusedError) or 0 < text.count("[Errno ") == text.count(refused):
         hint = "nothing listens there; is the server running, and is the port right?"

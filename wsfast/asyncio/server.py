@@ -1,7 +1,7 @@
 """``serve``: accept connections (RFC 6455 4.2) and run a handler for each.
 
-One task a connection: it does the opening handshake, runs the handler, and closes the connection with 1000, or
-with 1011 when the handler raised. What is checked in a handshake stands in ``wsfast.handshake``.
+Each connection has one task. It does the opening handshake, runs the handler, and closes the connection with 1000, or
+with 1011 when the handler raised. ``wsfast.handshake`` checks the handshake.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ SelectSubprotocol: TypeAlias = "Callable[[ServerConnection, Sequence[str]], str 
 
 
 class ServerConnection(Connection):
-    """A server's connection; see ``Connection`` for what it does."""
+    """A server's connection; see ``Connection`` for its methods."""
 
     def __init__(self, protocol: Protocol, server: Server, **options: Any) -> None:
         super().__init__(protocol, **options)
         self.server = server
         """The server that accepted the connection."""
-        self._accepted_at = self._loop.time()  # before TLS
+        self._accepted_at = self._loop.time()  # taken before the TLS handshake
 
     @property
     def _handshake(self) -> ServerHandshake:
@@ -62,11 +62,15 @@ class ServerConnection(Connection):
 
     @property
     def is_accepted(self) -> bool:
-        """True when the opening handshake opened the connection, though it may be closed by now."""
+        """True after the opening handshake opened the connection, even if it is closed by now."""
         return self._handshake.accepted
 
     def respond(self, status: int | http.HTTPStatus, text: str) -> Response:
-        """Make a plain text HTTP response, for ``process_request`` to return instead of a handshake."""
+        """Make a plain text HTTP response. If ``process_request`` returns it, there is no handshake.
+
+        Raises:
+            ValueError: ``status`` is not from 200 to 599.
+        """
         return self._handshake.reject(int(status), text)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,7 +81,7 @@ class ServerConnection(Connection):
         self.protocol.receive_data(data)
         handshake = self._handshake
         if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
-            # What follows the request waits in the kernel until we know what to do with it.
+            # The bytes after the request wait in the kernel until the response is decided.
             self._pause(HANDSHAKE)
             self._handshake_done.set_result(None)
 
@@ -97,13 +101,13 @@ class ServerConnection(Connection):
         if request is not None and response is None:
             try:
                 response = await self._decide(request, process_request, process_response, select_subprotocol)
-            except Exception:  # of the application's functions
+            except Exception:  # raised by the application's functions
                 self.logger.error("opening handshake failed", exc_info=True)
                 response = self._failed()
             if self.protocol.ready_state is not ReadyState.CONNECTING or self.transport.is_closing():
-                return  # In the meantime the client left, or the application closed the connection.
+                return  # Meanwhile the client left, or the application closed the connection.
         if response is None:
-            # Nothing that could be answered.
+            # There is no request that could be answered.
             self.transport.abort()
             return
         if handshake.error is not None:
@@ -149,7 +153,7 @@ class ServerConnection(Connection):
 
 
 def _checked(name: str, answer: Response | None) -> Response | None:
-    """Return what the application's function ``name`` answered, or raise for anything else than it may."""
+    """Return the answer of the application's function ``name``; raise ``TypeError`` if it has a wrong type."""
     if answer is None or isinstance(answer, Response):
         return answer
     raise TypeError(
@@ -158,7 +162,7 @@ def _checked(name: str, answer: Response | None) -> Response | None:
 
 
 class Server:
-    """A server that ``serve`` started: ``async with``, or ``await`` it, or ``serve_forever``."""
+    """A server that ``serve`` started. Use ``async with``, or ``await`` it, or call ``serve_forever``."""
 
     def __init__(
         self,
@@ -187,12 +191,12 @@ class Server:
 
     @property
     def connections(self) -> set[ServerConnection]:
-        """The connections that are open, to ``broadcast`` to."""
+        """The open connections, for ``broadcast``."""
         return {connection for connection in self._tasks if connection.ready_state is ReadyState.OPEN}
 
     @property
     def sockets(self) -> Sequence[socket.socket]:
-        """The sockets that listen; empty once the server is closed."""
+        """The listening sockets; empty when the server is closed."""
         return () if self._server is None else self._server.sockets
 
     def is_serving(self) -> bool:
@@ -205,12 +209,12 @@ class Server:
         return self._closed.get_loop()
 
     async def start_serving(self) -> None:
-        """Accept connections, when ``serve`` was called with ``start_serving=False``."""
+        """Accept connections, if ``serve`` was called with ``start_serving=False``."""
         assert self._server is not None, "the server is not started"
         await self._server.start_serving()
 
     async def serve_forever(self) -> None:
-        """Serve until this is cancelled, or ``close`` is called; then wait until all is closed."""
+        """Serve until this call is cancelled or ``close`` is called; then wait until everything is closed."""
         if self._server is None:
             await self
         assert self._server is not None
@@ -227,7 +231,7 @@ class Server:
     ) -> None:
         """Stop listening and close the connections with ``code``; handshakes are answered with 503.
 
-        Does not wait: see ``wait_closed``. With ``close_connections=False`` the open connections go on to their end.
+        Does not wait: see ``wait_closed``. With ``close_connections=False`` the open connections continue to their end.
         """
         if self._closing is None and self._server is not None:
             self._closing = self.get_loop().create_task(self._close(close_connections, code, reason))
@@ -243,10 +247,10 @@ class Server:
                     task.cancel()
                 elif close_connections:
                     closing.append(self.get_loop().create_task(connection.close(code, reason)))
-            # The handlers end when their connection does; theirs is the last word.
+            # A handler may work on after its connection has ended: wait for all of them.
             await asyncio.gather(*closing, *self._tasks.values(), return_exceptions=True)
         finally:
-            # When all tasks are cancelled, at the end of a program, this one is too.
+            # At the end of a program all tasks are cancelled, and this one too.
             self._closed.set_result(None)
 
     async def wait_closed(self) -> None:
@@ -255,7 +259,7 @@ class Server:
         await asyncio.shield(self._closed)
 
     def _start(self, connection: ServerConnection) -> None:
-        if self._closing is not None:  # accepted just before
+        if self._closing is not None:  # accepted just before the server closed
             connection.transport.abort()
             return
         task = self.get_loop().create_task(self._run(connection))
@@ -292,7 +296,7 @@ class Server:
             await running
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exception:
-            # The peer left, and the handler did not mind: nothing that an operator could mend.
+            # The peer left, and the handler did not catch it: an operator can mend nothing.
             self.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
         except Exception:
             self.logger.error("connection handler failed", exc_info=True)
@@ -302,7 +306,7 @@ class Server:
         await connection.close(code)
 
     def _refuse(self, connection: ServerConnection) -> None:
-        """Answer a handshake with 503, as the server is closing."""
+        """Answer a handshake with 503, because the server is closing."""
         handshake = connection._handshake
         if (
             handshake.request is not None
@@ -361,24 +365,29 @@ def serve(
 ) -> Server:
     """Start a WebSocket server: ``async with serve(handler, host, port) as server``.
 
-    ``handler(connection)`` is run for each connection once it is open; when it returns, the connection is closed.
+    ``handler(connection)`` runs for each open connection; when it returns, the connection is closed.
 
-    - ``origins``: the values of ``Origin`` that are accepted, strings or patterns that match the whole value; None
-      in it accepts requests without one (which browsers never send). Others are refused with 403 (RFC 6455 10.2).
-    - ``subprotocols``: those that are supported; the first of the client's offers that is among them is chosen. Or
+    - ``origins``: the accepted values of ``Origin``: strings, or patterns for the whole value. None in the list accepts
+      requests without one (browsers never send such). All others are refused with 403 (RFC 6455 10.2).
+    - ``subprotocols``: the supported ones; the client's first offer among them is chosen. Or
       ``select_subprotocol(connection, offers)`` returns one of the offers, or None.
     - ``process_request(connection, request)`` may return a ``Response`` (see ``connection.respond``) to answer with
-      HTTP; ``process_response(connection, request, response)`` may return another one. Both may be coroutines.
+      HTTP. ``process_response(connection, request, response)`` may return another response. Both may be coroutines.
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
     - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
-    - Others go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
+    - Other arguments go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
+
+    Raises:
+        TypeError: an argument that does not exist here, or that has the wrong type.
+        ValueError: an argument whose value makes no sense, or that cannot be sent.
+        OSError: the address cannot be listened on; raised when the server starts.
     """
     logger = logger or logging.getLogger("wsfast.server")
     check_handler(handler)
     options = other_options("serve", kwargs)
     if open_timeout is not None and open_timeout > 0 and options.get("ssl") is not None:
-        # A TLS handshake comes before connection_made, so that it needs the loop's own limit.
+        # A TLS handshake comes before connection_made, so it needs the loop's own limit.
         options.setdefault("ssl_handshake_timeout", open_timeout)
     max_message_size, max_frame_size = size_limits(max_size)
     protocol_options: dict[str, Any] = {
@@ -389,7 +398,7 @@ def serve(
         "limit_names": {"max_message_size": "max_size", "max_frame_size": "max_size"},
     }
     connection_class = create_connection or ServerConnection
-    # What is wrong with these is heard now, and not from each connection.
+    # A mistake in these arguments is raised now, and not in each connection.
     deflate = settings(compression)
     ServerHandshake(
         origins=origins, subprotocols=subprotocols, compression=deflate, server_header=server_header
@@ -453,5 +462,5 @@ def serve(
 
 
 def unix_serve(handler: Handler, path: str | None = None, **kwargs: Any) -> Server:
-    """Start a WebSocket server on a Unix socket at ``path``, or on the one given as ``sock``."""
+    """Start a WebSocket server on a Unix socket at ``path``, or on the socket in ``sock``."""
     return serve(handler, path=path, **kwargs)

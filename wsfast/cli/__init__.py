@@ -1,8 +1,8 @@
 """The command line: ``wsfast demo``, ``connect``, ``echo``, ``info``, ``doctor`` and ``bench``.
 
-This file has the arguments and the exit codes: 0 it went well, 1 it did not, 2 the arguments make no sense.
-An error that the user can mend is a ``CommandError``: one line that says how, and no traceback. Each command is a
-module of its own with ``run(arguments) -> exit code``, which is imported only if it was asked for.
+This file has the arguments and the exit codes: 0 for success, 1 for failure, 2 for arguments that make no sense. An
+error that the user can mend is a ``CommandError``: one line that says how, and no traceback. Each command is a module
+of its own with ``run(arguments) -> exit code``. It is imported only when the user asks for it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         exit_code = _run(parsed)
-        sys.stdout.flush()  # Here, so that its errors are told below, and not at exit.
+        sys.stdout.flush()  # Here, so that its errors are handled below, and not at exit.
         return exit_code
     except CommandError as error:
         print(f"wsfast {parsed.command}: error: {shown(str(error), ERROR_SIZE)}", file=sys.stderr)
         return error.exit_code
     except ImportError as error:
-        # h11 is missing, or the compiled extension does not load; ``info`` needs neither.
+        # h11 is missing, or the compiled extension does not load; ``info`` works without both.
         print(f"wsfast {parsed.command}: error: {error}; 'wsfast info' may tell more", file=sys.stderr)
         return FAILURE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Our reader has seen enough. Python would complain again when it flushes at exit.
+        # The reader of our output has closed the pipe. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
 
@@ -289,7 +289,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if seconds >= 0:  # Which "nan" is not.
+    if seconds >= 0:  # False for "nan".
         return seconds
     raise argparse.ArgumentTypeError(f"{text!r} is not a time; give a number of seconds, such as 1.5")
 

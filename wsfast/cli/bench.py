@@ -1,7 +1,7 @@
 """``wsfast bench``: the native codec against the fallback, side by side in one run.
 
-Two rules. A result is checked before it is timed. And figures are for comparing: the codecs take turns, sample by
-sample, and the best sample counts, because other work of the machine can only make one slower.
+Two rules. A result is checked before it is timed. And figures are for comparing. The codecs take turns, sample by
+sample, and the best sample counts, because other work of the machine can only make a sample slower.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["CASES", "Case", "run"]
 
 _KEY: Final = b"\x37\xfa\x21\x3d"  # The masking key of the examples in RFC 6455 5.7.
 _SAMPLE_SECONDS: Final = (
-    0.002  # Many times the clock's resolution, and short, so that some samples are undisturbed.
+    0.002  # Seconds: many times the clock's resolution, and so short that some samples are undisturbed.
 )
 _MIN_ROUNDS: Final = 3
 _COLUMNS: Final = ("native ns", "fallback ns", "ratio", "native GB/s")
@@ -36,7 +36,7 @@ Operation = Callable[[], object]
 
 @dataclass(frozen=True)
 class Case:
-    """Something both codecs do.
+    """An operation that both codecs have.
 
     ``prepare(codec)`` checks the result of an operation, and returns the operation to time. One call of it handles
     ``n_messages`` of ``size`` bytes of payload each; times are per message.
@@ -54,7 +54,7 @@ class _Subject:
 
     operation: Operation
     n_calls: int = 1
-    best: float = field(default=math.inf)  # Seconds a call.
+    best: float = field(default=math.inf)  # Seconds per call.
 
     def sample(self) -> None:
         operation = self.operation
@@ -119,7 +119,7 @@ def _check(right: bool) -> None:
 
 @contextmanager
 def _quiet_interpreter() -> Iterator[None]:
-    """Switch garbage collection off: one inside a sample would be the cost of other objects."""
+    """Switch garbage collection off: a collection inside a sample would add the cost of other objects."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -131,7 +131,7 @@ def _quiet_interpreter() -> Iterator[None]:
 
 
 def _measure(subjects: list[_Subject], seconds: float) -> int:
-    """Sample all subjects in turns for ``seconds``; return the number of samples of each."""
+    """Sample all subjects in turn for ``seconds``; return the number of samples of each."""
     progress = sys.stderr if sys.stderr.isatty() else None
     start = time.perf_counter()
     n_rounds = 0

@@ -1,9 +1,9 @@
 """``wsfast connect``: a client for the terminal, and for scripts.
 
-On a terminal lines are edited, and messages are written above the line that is being typed. In a pipe only messages
-go to standard output. The end of the input is not the end of the connection, as replies are on their way (``--wait``).
+On a terminal the user edits lines, and messages appear above the line that is being typed. In a pipe only messages go
+to standard output. The end of the input does not end the connection, because replies are on their way (``--wait``).
 
-Input is read by a thread: on Windows, and from a regular file, the event loop is not told when there is some.
+A thread reads the input: on Windows, and for a regular file, the event loop cannot wait for input.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["run"]
 
 OPEN_TIMEOUT: Final = 10.0  # Seconds for all of connecting.
 CLOSE_TIMEOUT: Final = 3.0  # Seconds that the peer has for the closing handshake.
-QUIET_SECONDS: Final = 2.0  # How long to wait for the next missing reply, unless told.
+QUIET_SECONDS: Final = 2.0  # Seconds to wait for the next missing reply, unless --wait is given.
 
 _BATCHES_AHEAD: Final = 4  # Batches of input that may be read before they can be sent.
 
@@ -104,7 +104,7 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
         )
     except (OSError, InvalidHandshake) as error:
         raise CommandError(_connect_problem(error, uri)) from None
-    except InvalidURI as error:  # The user's was fine: a redirect leads there.
+    except InvalidURI as error:  # A redirect leads to it; the user's URI was valid.
         raise CommandError(str(error)) from None
     except ValueError as error:  # A header or a subprotocol that cannot be written.
         raise CommandError(str(error).replace("additional_headers", "--header"), USAGE) from None
@@ -113,7 +113,7 @@ async def _connect(arguments: argparse.Namespace, uri: WebSocketURI) -> _Reporti
 
 
 class _ReportingConnection(ClientConnection):
-    """A connection that tells of the Pings it answers."""
+    """A connection that reports the Pings it answers."""
 
     def __init__(self, protocol: Connection, **options: Any) -> None:
         super().__init__(protocol, **options)
@@ -121,7 +121,7 @@ class _ReportingConnection(ClientConnection):
         self._on_ping: Callable[[bytes], object] = self._early_pings.append
 
     def report_pings(self, on_ping: Callable[[bytes], object]) -> None:
-        """Call ``on_ping`` with the payload of each Ping, also of those that came with the handshake."""
+        """Call ``on_ping`` with the payload of each Ping, including Pings that came with the handshake."""
         self._on_ping = on_ping
         for payload in self._early_pings:
             on_ping(payload)
@@ -133,13 +133,13 @@ class _ReportingConnection(ClientConnection):
 
 
 class Conversation:
-    """Lines go out, messages come in, until one side has had enough."""
+    """Send lines and show messages, until one side ends the connection."""
 
     def __init__(
         self, connection: ClientConnection, console: Console, binary: bool, wait: float | None
     ) -> None:
         self.cut_short = False
-        """The connection was closed before all lines were sent."""
+        """True if the connection was closed before all lines were sent."""
         self._connection = connection
         self._console = console
         self._binary = binary
@@ -149,7 +149,7 @@ class Conversation:
         self._news = asyncio.Event()
 
     async def receive(self) -> ConnectionClosed:
-        """Show messages until the connection is closed, and return how it was."""
+        """Show messages until the connection is closed; return the exception that tells how it ended."""
         try:
             while True:
                 self._console.message(await self._connection.recv())
@@ -159,7 +159,7 @@ class Conversation:
             return closed
 
     async def send(self) -> None:
-        """Send lines until the input ends; then give the replies their time."""
+        """Send lines until the input ends; then wait for the replies."""
         reader = _InputReader(self._console)
         while (lines := await reader.next_batch()) is not None:
             for line in lines:
@@ -203,7 +203,7 @@ class _InputReader:
         self._loop = asyncio.get_running_loop()
         self._batches: asyncio.Queue[Sequence[Message] | None] = asyncio.Queue()
         self._permits = threading.Semaphore(_BATCHES_AHEAD)
-        # A daemon, which the exit does not wait for: nothing can interrupt a thread that reads input.
+        # A daemon thread, for which the exit does not wait: nothing can interrupt a thread that reads input.
         threading.Thread(target=self._read, daemon=True).start()
 
     async def next_batch(self) -> Sequence[Message] | None:
@@ -219,12 +219,12 @@ class _InputReader:
             batch = self._console.read()
             try:
                 self._loop.call_soon_threadsafe(self._batches.put_nowait, batch)
-            except RuntimeError:  # The loop is closed: it is over.
+            except RuntimeError:  # The loop is closed: the program ends.
                 return
 
 
 def _shown(uri: WebSocketURI) -> str:
-    # Without a password, which is not for terminals and logs.
+    # Without the password: terminals and logs must not show it.
     return f"{'wss' if uri.secure else 'ws'}://{uri.host_header}{uri.resource_name}"
 
 
@@ -239,7 +239,7 @@ def _ping_note(payload: bytes) -> str:
 
 
 def _closing_note(closed: ConnectionClosed) -> str:
-    """Say how the connection ended: by whom, with which code and reason."""
+    """Say how the connection ended: by which side, with which code and reason."""
     close = closed.rcvd
     if close is None:
         if closed.sent is None:
@@ -254,7 +254,7 @@ def _closing_note(closed: ConnectionClosed) -> str:
 
 
 def _connect_problem(error: Exception, uri: WebSocketURI) -> str:
-    """Return the one line that says why there is no connection, and how to mend it."""
+    """Return one line that says why there is no connection, and how to mend it."""
     where = _shown(uri)
     if isinstance(error, HandshakeTimeout):
         text = f"no answer from {where} within {OPEN_TIMEOUT:g} seconds; is it a WebSocket server?"
@@ -277,7 +277,7 @@ def _connect_problem(error: Exception, uri: WebSocketURI) -> str:
 def _reason(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "unknown host name; is it spelled right?"
-    # asyncio may have tried several addresses, and then joins the texts of their errors.
+    # If asyncio has tried several addresses, it joins the texts of their errors.
     codes = {int(code) for code in re.findall(r"\[Errno (\d+)\]", str(error))}
     if error.errno is not None:
         codes = {error.errno}

@@ -1,6 +1,6 @@
-"""Where ``wsfast connect`` reads lines and shows messages: a terminal, or pipes.
+"""The input and output of ``wsfast connect``: a terminal, or pipes.
 
-One rule: no text of a stranger reaches a terminal unescaped. Messages are shown whole; all other lines are bounded too.
+One rule: no text of a stranger reaches a terminal unescaped. Messages are shown whole; all other lines have a limit.
 This file knows nothing of connections.
 """
 
@@ -29,7 +29,7 @@ _PREVIEW_CHARACTERS: Final = 2_000
 _PREVIEW_BYTES: Final = 32
 _READ_SIZE: Final = 65_536
 
-# Control characters, and those that reorder text: a stranger's messages are shown whole, but for these.
+# Control characters, and those that reorder text. All other characters of a stranger's message are shown unchanged.
 _ESCAPES: Final = {
     code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
     for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -37,7 +37,7 @@ _ESCAPES: Final = {
 
 
 class Console(Protocol):
-    """Where lines come from and messages go to."""
+    """The source of lines, and the place where messages are shown."""
 
     interactive: bool
 
@@ -45,23 +45,23 @@ class Console(Protocol):
         """Wait for input and return its lines, without line ends; None at its end. Runs in a thread."""
 
     def opened(self, text: str) -> None:
-        """Tell that the connection is open."""
+        """Report that the connection is open."""
 
     def message(self, message: Message) -> None:
         """Show a message that was received."""
 
     def status(self, text: str) -> None:
-        """Tell something about the connection."""
+        """Report an event of the connection."""
 
     def ended(self, text: str) -> None:
-        """Tell how the connection was closed."""
+        """Report how the connection was closed."""
 
     def close(self) -> None:
-        """Leave everything as it was found."""
+        """Restore the state from before the start."""
 
 
 class Pipe:
-    """Standard input and output, if at least one of them is no terminal."""
+    """Standard input and output, if at least one of them is not a terminal."""
 
     interactive = False
 
@@ -70,7 +70,7 @@ class Pipe:
         self._escape = sys.stdout.isatty()
 
     def read(self) -> Sequence[Message] | None:
-        # os.read: a thread inside sys.stdin's own buffer would hold its lock when the interpreter exits.
+        # Not sys.stdin: a thread inside its buffer would hold the lock when the interpreter exits.
         while chunk := os.read(sys.stdin.fileno(), _READ_SIZE):
             head, newline, tail = chunk.rpartition(b"\n")
             if newline:
@@ -155,13 +155,13 @@ class Terminal:
         if self._plain:
             self._write(f"\r{line}\n{_PROMPT}")
             return
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns or 80  # 0: it does not know
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns or 80  # 0: the terminal does not know
         typed = "" if readline is None else readline.get_line_buffer()
         rows_above = (len(_PROMPT) + _width(typed)) // columns
         up = f"\x1b[{rows_above}A" if rows_above else ""
         for row in wrapped(line, columns):
-            # Save the cursor. Make sure that a row is below. Open one above the line that is being typed, and
-            # write into it. Restore the cursor, one row further down (the last row stays the last).
+            # Save the cursor. Make sure that there is a row below. Insert a row above the line that is being typed,
+            # and write into it. Restore the cursor, one row further down (the last row stays the last).
             self._write(f"\x1b7\n\x1b[A{up}\x1b[L\r{row}\x1b8\x1b[B")
 
     def _write(self, text: str) -> None:

@@ -1,14 +1,14 @@
 """``wsfast demo``: one page with a chat and a connection to play with, and its two WebSockets.
 
-``/ws/echo`` sends every message back as it came. ``/ws/chat`` does the same, save for text messages that are
-JSON objects of these forms. Only members hear the chat:
+``/ws/echo`` sends every message back unchanged. ``/ws/chat`` does the same, except for text messages that are JSON
+objects of these forms. Only members hear the chat:
 
     {"type": "join", "nick": "Mina"}    ->  {"type": "joined", "nick": ..., "nicks": [...], "lines": [...]}
     {"type": "say", "text": "hello"}    ->  {"type": "line", "nick": ..., "text": ..., "time": ...}   to all
-                                            {"type": "nicks", "nicks": [...]}   to all, who comes or goes
-                                            {"type": "error", "text": ...}      when it cannot be done
+                                            {"type": "nicks", "nicks": [...]}   to all, when a member comes or goes
+                                            {"type": "error", "text": ...}      when a request fails
 
-Memory has bounds: the chat keeps its last 50 lines, and a member that does not read is cut off, as the others do not
+Memory has bounds. The chat keeps its last 50 lines. A member that does not read is cut off, because the others do not
 wait for it. Pages of other origins are refused (RFC 6455 10.2).
 """
 
@@ -37,13 +37,13 @@ __all__ = ["Demo", "Room", "run"]
 
 MAX_MESSAGE_SIZE: Final = 2**24
 SUBPROTOCOLS: Final = ("v10.stomp", "v11.stomp", "v12.stomp")
-"""Taken in the client's order, by name alone: the demo does not speak STOMP."""
+"""The first offer of the client in this list is chosen, by name alone: the demo does not speak STOMP."""
 
 _MAX_LINES: Final = 50
 _MAX_LINE_LENGTH: Final = 2_000
 _MAX_NICK_LENGTH: Final = 24
 _MAX_REQUEST_LENGTH: Final = 65_536
-_MAX_UNSENT_SIZE: Final = 262_144  # Bytes that a member may leave unread before it is cut off.
+_MAX_UNSENT_SIZE: Final = 262_144  # Unread bytes of a member; if there are more, it is cut off.
 
 _ICON: Final = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" '
@@ -80,9 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Demo:
-    """The page, the two WebSockets, and the origins that may use them.
+    """The page, the two WebSockets, and the allowed origins.
 
-    ``host``: the value of --host. ``origins``: foreign origins that are welcome all the same.
+    ``host``: the value of --host. ``origins``: other origins that are allowed too.
     """
 
     def __init__(self, host: str, origins: list[str], loop_name: str) -> None:
@@ -114,7 +114,7 @@ class Demo:
         }
 
     def banner(self, urls: list[str]) -> str:
-        """Return the text that is printed at the start. ``urls``: those of the server, without a path."""
+        """Return the text for the start. ``urls``: the URLs of the server, without a path."""
         facts = self._info
         codec = f"{facts['codec']}, kernels: {facts['kernel']}"
         if facts["fallback_reason"] is not None:
@@ -130,13 +130,13 @@ class Demo:
         return "\n".join([*lines, "Ctrl-C stops"])
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer plain HTTP, and foreign origins; None lets the opening handshake go on."""
+        """Answer plain HTTP and foreign origins; None lets the opening handshake continue."""
         path = request.path.partition("?")[0]
         if path in self._sockets:
             origins = request.headers.get_all("Origin")
             if all(self._is_own(origin, connection) for origin in origins):
                 return None
-            # 10.2: a server that serves only some origins answers 403 to the others.
+            # 10.2: a server for certain origins only answers 403 to all others.
             return self._text(403, "Forbidden", "pages of other origins may not connect here\n")
         if request.method not in ("GET", "HEAD"):
             response = self._text(405, "Method Not Allowed", "only GET and HEAD work here\n")
@@ -164,16 +164,16 @@ class Demo:
         return Response(status_code, phrase, headers, body)
 
     async def handle(self, connection: ServerConnection) -> None:
-        """Serve the WebSocket of the path that was asked for."""
+        """Serve the WebSocket of the requested path."""
         assert connection.request is not None
         await self._sockets[connection.request.path.partition("?")[0]](connection)
 
     def _is_own(self, origin: str, connection: ServerConnection) -> bool:
-        # Not by comparison with Host: a foreign name that resolves to us would be in both.
+        # Not compared with Host: a foreign name that resolves to us would be in both headers.
         address, port = connection.local_address[:2]
         hosts = {"localhost", "127.0.0.1", "[::1]", _bracketed(self._host), _bracketed(address)}
         origin = origin.lower()
-        suffix = "" if port == 80 else f":{port}"  # Browsers leave out the scheme's own port.
+        suffix = "" if port == 80 else f":{port}"  # Browsers leave out the scheme's default port.
         return origin in {f"http://{host.lower()}{suffix}" for host in hosts} or origin in self._origins
 
 
@@ -230,8 +230,8 @@ class Room:
 
     def _tell(self, event: dict[str, object]) -> None:
         for connection in self._nicks:
-            # A member that does not read is cut off, as a Close frame would not get through either. The lines of
-            # the others must not pile up in memory, nor wait.
+            # A member that does not read is cut off; a Close frame would not reach it either. The lines of the others
+            # must neither pile up in memory nor wait.
             if connection.transport.get_write_buffer_size() > _MAX_UNSENT_SIZE:
                 connection.transport.abort()
         broadcast(self._nicks, _json(event))
@@ -251,7 +251,7 @@ class Room:
 
 
 def chat_request(message: str | bytes) -> dict[str, str] | None:
-    """Return a request to the chat, or None if ``message`` is something else, which is echoed."""
+    """Return a request to the chat; None for any other ``message``, which is echoed."""
     if not isinstance(message, str) or not message.startswith("{") or len(message) > _MAX_REQUEST_LENGTH:
         return None
     try:
@@ -263,7 +263,7 @@ def chat_request(message: str | bytes) -> dict[str, str] | None:
     value = None if name is None else request.get(name)
     if name is None or not isinstance(value, str):
         return None
-    # JSON may hold half a surrogate pair, which is no character and cannot be sent as text.
+    # JSON may hold half a surrogate pair. It is no character, and cannot be sent as text.
     return {"type": kind, name: value.encode(errors="replace").decode()}
 
 
@@ -276,7 +276,7 @@ async def _serve_echo(connection: ServerConnection) -> None:
 
 
 def content_security_policy(page: str) -> str:
-    """Return a policy that allows the page's own style and script, by their digests, and WebSockets."""
+    """Return a policy that allows WebSockets, and the page's own style and script by their digests."""
 
     def digests(tag: str) -> str:
         contents = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)

@@ -1,4 +1,4 @@
-"""``wsfast doctor``: the packages here that can use wsfast, and what to type for each.
+"""``wsfast doctor``: the installed packages that can use wsfast, and the line to type for each.
 
 It reads their metadata and imports none of them.
 """
@@ -26,7 +26,7 @@ _MORE: Final = "All of it is in docs/drop-in.md of the sources."
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one host. ``installed``: its version, or None. ``carried``: packages here that it carries."""
+    """The state of one host. ``installed``: its version, or None. ``carried``: installed packages that it carries."""
 
     host: Host
     installed: str | None
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine() -> list[Finding]:
-    """Look for every host that wsfast knows."""
+    """Look for every host in the table."""
     findings = []
     for host in HOSTS:
         version = installed_version(host.distribution)
@@ -87,7 +87,7 @@ def _rows(finding: Finding) -> list[tuple[str, str, str, str]]:
 
 
 def _notes(finding: Finding, info: Info) -> list[str]:
-    """Return what the user should know before typing what the table says."""
+    """Return notes that the user should read before typing a line of the table."""
     host, notes = finding.host, []
     if finding.carried:
         verb = "gets" if len(finding.carried) == 1 else "get"

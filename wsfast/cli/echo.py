@@ -1,4 +1,4 @@
-"""``wsfast echo``: each message goes back as it came. Plain on purpose: conformance runs talk to it."""
+"""``wsfast echo``: sends each message back unchanged. Simple on purpose: conformance runs use it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.port,
                 compression="deflate" if arguments.compression else None,
                 max_size=arguments.max_size,
-                ping_interval=None,  # The client gets its own messages back, and nothing else.
+                ping_interval=None,  # The client gets only its own messages back.
                 close_timeout=CLOSE_TIMEOUT,
                 logger=logger(arguments),
             )

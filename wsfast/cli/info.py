@@ -1,4 +1,4 @@
-"""``wsfast info``: which codec runs here and why, and the versions around it."""
+"""``wsfast info``: the codec that runs here, the reason for it, and the versions around it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def collect() -> Info:
     """Return all facts, even if the compiled extension is broken."""
-    _origin.silent = True  # The reason is one of the facts.
+    _origin.silent = True  # The reason is one of the facts, so it is not logged.
     native_problem = _native_problem()
     reason: str | None = None
     try:
@@ -88,7 +88,7 @@ def collect() -> Info:
 
 
 def cpu_name() -> str:
-    """Return the CPU's own name, or else its architecture."""
+    """Return the CPU's own name, or its architecture if it has no name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""How a command of the command line can end: its exit codes, and the error that a user can mend."""
+"""The ways in which a command can end: its exit codes, and the error that a user can mend."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["ERROR_SIZE", "FAILURE", "INTERRUPTED", "OK", "USAGE", "CommandError"
 OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
-INTERRUPTED: Final = 130  # Shells report this code for a command that Ctrl-C ended.
+INTERRUPTED: Final = 130  # Shells report this code if Ctrl-C ended a command.
 
 ERROR_SIZE: Final = 1_000
-"""Characters of an error, or of a line about the connection, that are printed; a peer may have written part of it."""
+"""Printed characters of an error, or of a line about the connection; a peer may have written part of it."""
 
 
 class CommandError(Exception):
-    """Something the user can mend. The message is one line that says what to do."""
+    """An error that the user can mend. The message is one line that says how."""
 
     def __init__(self, message: str, exit_code: int = FAILURE) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 """The common parts of the two servers of the command line: the event loop, stopping, and the addresses.
 
-The first Ctrl-C (or SIGTERM) asks the server to close its connections, with code 1001, and to end. A second one ends
-it without waiting for peers that do not answer.
+The first Ctrl-C (or SIGTERM) asks the server to close its connections with code 1001, and to end. The second one ends
+it at once, without waiting for peers that do not answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 def run_until_stopped(
     serve: Callable[[asyncio.Event, str], Coroutine[Any, Any, None]], arguments: argparse.Namespace
 ) -> int:
-    """Run ``serve(stop, name of the event loop)`` until it returns, as it does after ``stop`` is set."""
+    """Run ``serve(stop, name of the event loop)`` until it returns; it returns after ``stop`` is set."""
     name, loop_factory = _event_loop(arguments.uvloop)
 
     async def supervise() -> None:
@@ -47,7 +47,7 @@ def run_until_stopped(
             try:
                 loop.add_signal_handler(number, on_signal)
             except NotImplementedError:
-                # Windows: the runner turns Ctrl-C into a cancellation of this task.
+                # Windows: the runner answers Ctrl-C by cancelling this task.
                 break
         await serve(stop, name)
 
@@ -62,7 +62,7 @@ def run_until_stopped(
 
 
 def _event_loop(uvloop: bool | None) -> tuple[str, Callable[[], asyncio.AbstractEventLoop] | None]:
-    """Return the name and the factory of the event loop. ``uvloop``: whether the user wants it; None: either."""
+    """Return the name and the factory of the event loop. ``uvloop``: the user's wish; None: either loop."""
     if uvloop is not False:
         try:
             module = importlib.import_module("uvloop")
@@ -75,7 +75,7 @@ def _event_loop(uvloop: bool | None) -> tuple[str, Callable[[], asyncio.Abstract
 
 
 def logger(arguments: argparse.Namespace) -> logging.Logger:
-    """Return a logger for the server. Without ``--verbose`` it is silent, as peers may misbehave at will."""
+    """Return a logger for the server. Without ``--verbose`` it is silent, as peers can cause any number of lines."""
     log = logging.getLogger(f"wsfast.cli.{arguments.command}")
     log.propagate = False
     if arguments.verbose:
@@ -89,7 +89,7 @@ def logger(arguments: argparse.Namespace) -> logging.Logger:
 
 
 def listen_error(error: OSError, host: str, port: int) -> CommandError:
-    """Say in one line why the server cannot listen on ``host`` and ``port``."""
+    """Make the one-line error for a server that cannot listen on ``host`` and ``port``."""
     place = f"{host} port {port}"
     if isinstance(error, socket.gaierror):
         return CommandError(f"unknown host {host!r}; give an address of this machine with --host")
@@ -104,12 +104,12 @@ def listen_error(error: OSError, host: str, port: int) -> CommandError:
 
 
 def base_urls(scheme: str, host: str, sockets: Iterable[socket.socket]) -> list[str]:
-    """Return the URLs, without a path, that reach the ``sockets`` that were bound to ``host``."""
+    """Return the URLs, without a path, of the ``sockets`` that were bound to ``host``."""
     addresses = [sock.getsockname()[:2] for sock in sockets]
     ports = {port for _, port in addresses}
     if len(ports) == 1 and host not in _ANY_ADDRESS and host:
         return [f"{scheme}://{_bracketed(host)}:{ports.pop()}"]
-    # Port 0 on a name with several addresses: each has a port of its own.
+    # If port 0 is used with a name of several addresses, each address has a port of its own.
     return [f"{scheme}://{_bracketed(_ANY_ADDRESS.get(ip, ip))}:{port}" for ip, port in addresses]
 
 

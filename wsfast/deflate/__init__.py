@@ -1,17 +1,17 @@
 """Compression of messages: ``permessage-deflate`` (RFC 7692), for both roles and without I/O.
 
-Three parts: ``Deflate`` says what our caller wants; ``offer``, ``accept`` and ``confirm`` make an ``Agreement`` of it
-in the opening handshake; and the agreement works in two objects, of which a connection has one each:
+There are three parts. ``Deflate`` holds our caller's settings. In the opening handshake ``offer``, ``accept`` and
+``confirm`` make an ``Agreement`` of them. A connection then has one object for each direction:
 
     MessageDecoder(role, inflate=Inflater(role, agreement).inflate)     receives
     DeflatingEncoder(FrameEncoder(role), agreement)                     sends, with the methods of ``FrameEncoder``
 
-A host that does its own handshake gives ``accept(...)`` the values of ``Sec-WebSocket-Extensions`` and the result to
-``wsfast.connection.Connection(role, compression=agreement)``, which makes both.
+A host with its own handshake calls ``accept`` with the values of ``Sec-WebSocket-Extensions``. It passes the result
+to ``wsfast.connection.Connection(role, compression=agreement)``, which makes both objects.
 
-Three rules. Memory is for what is used: a context is made for the first compressed message, and without context
-takeover it is gone after each. What is inflated comes in pieces, so that whoever takes them can stop at a limit.
-And compressing and framing is one call, so that no cancellation or error can come between.
+Three rules. Memory is taken on first use: the first compressed message makes a context, and without context takeover
+each message drops it again. Inflated data comes in pieces, so that its consumer can stop at a limit. And one call both
+compresses and frames, so that no cancellation or error can come between.
 """
 
 from .config import Compression, Deflate, load_engine, settings

@@ -1,4 +1,4 @@
-"""The settings of compression, and the engine that does it (RFC 7692 7.1)."""
+"""The settings of compression, and the engines that deflate and inflate (RFC 7692 7.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 __all__ = ["Compression", "Deflate"]
 
 DEFAULT_WINDOW_BITS: Final = 12
-"""The window that we deflate with, unless told otherwise: a context takes 38 KiB, and 262 with zlib's own defaults."""
+"""Default window for deflating, in bits: a context takes 38 KiB, against 262 KiB with zlib's own defaults."""
 
 MIN_WINDOW_BITS: Final = 8
 MAX_WINDOW_BITS: Final = 15
@@ -23,25 +23,28 @@ _ENGINES: Final = {"zlib": "zlib", "zlib-ng": "zlib_ng.zlib_ng", "isal": "isal.i
 
 @dataclass(frozen=True, slots=True)
 class Deflate:
-    """Settings for ``compression=``; those of the four parameters of RFC 7692 7.1 have their names.
+    """Settings for ``compression=``; the four parameters of RFC 7692 7.1 keep their names.
 
-    - ``server_no_context_takeover``, ``client_no_context_takeover``: that endpoint begins each message anew. It costs
-      ratio and saves the memory of a context between messages. Either side may ask for either.
-    - ``server_max_window_bits``, ``client_max_window_bits``: the base-2 logarithm of the window that this endpoint
-      deflates with, 8 to 15. None is 12; but a client with None leaves the server its window, as many servers know no
-      limit. A server always keeps to what it is asked for; it can limit those clients that offer it.
-      For 8 zlib itself deflates, whatever ``engine`` is.
-    - ``level``: of compression, None is the engine's default. ``mem_level``: 1 to 9, memory for speed and ratio.
-    - ``threshold``: bytes below which a message is sent as it is, where ``send`` does not say otherwise. Below 128
-      deflating takes longer than all the rest, and without context takeover saves next to nothing.
-    - ``max_ratio``: how many times its compressed size a message may have once it is larger than 1 MiB; None is no
-      limit, as a white image has 1000 and is honest. ``max_message_size`` limits the inflated message in any case.
-    - ``engine``: ``"zlib"``; ``"zlib-ng"`` or ``"isal"`` where that package is installed; or an object with
-      zlib's ``compressobj`` and ``decompressobj``.
+    - ``server_no_context_takeover``, ``client_no_context_takeover``: that endpoint begins each message anew. Messages
+      shrink less, and no context takes memory between messages. Either side may ask for either.
+    - ``server_max_window_bits``, ``client_max_window_bits``: the base-2 logarithm of the window with which this
+      endpoint deflates, 8 to 15. None is 12. But a client with None sets no limit for the server, because many
+      servers know no limit. A server always keeps to the client's limit; it can limit the clients that offer it.
+      With 8 zlib itself deflates, whichever ``engine`` is set.
+    - ``level``: of compression; None is the engine's default. ``mem_level``: 1 to 9; more memory gives speed and ratio.
+    - ``threshold``: smaller messages, in bytes, are sent uncompressed unless ``send`` says otherwise. Below 128 bytes
+      deflating takes longer than all the rest, and without context takeover it saves next to nothing.
+    - ``max_ratio``: the largest inflated size, as a multiple of the compressed size, of a message over 1 MiB. None is
+      no limit: an honest white image has a ratio of 1000. ``max_message_size`` limits the inflated message in any case.
+    - ``engine``: ``"zlib"``; ``"zlib-ng"`` or ``"isal"`` if that package is installed; or an object with zlib's
+      ``compressobj`` and ``decompressobj``.
 
-    Secrets and what an attacker may choose should not be compressed together: sizes tell (RFC 7692 8).
+    Do not compress secrets together with data that an attacker may choose: sizes tell (RFC 7692 8).
 
-    Raises ``ValueError`` or ``TypeError``, and ``ImportError`` when the engine is not installed.
+    Raises:
+        ValueError: a value is out of range, or no engine has this name.
+        TypeError: a value has the wrong type.
+        ImportError: the package of the engine is not installed.
     """
 
     server_no_context_takeover: bool = False
@@ -61,7 +64,7 @@ class Deflate:
         _check_int("max_ratio", self.max_ratio, 1)
         if self.mem_level is None or self.threshold is None:
             raise TypeError("mem_level and threshold are numbers")
-        # The level's range is the engine's: whatever is wrong is heard here, and not from a connection.
+        # The engine knows the range of its level. A wrong level fails here, and not later in a connection.
         engine = load_engine(self.engine)
         if not hasattr(engine, "compressobj") or not hasattr(engine, "decompressobj"):
             raise TypeError(
@@ -76,11 +79,15 @@ class Deflate:
 
 
 Compression: TypeAlias = Deflate | Literal["deflate"] | None
-"""What ``compression=`` takes: None is off, ``"deflate"`` is ``Deflate()``."""
+"""The values of ``compression=``: None is off, ``"deflate"`` is ``Deflate()``."""
 
 
 def settings(compression: Compression) -> Deflate | None:
-    """Return what ``compression=`` stands for; raise ``ValueError`` for what it cannot be."""
+    """Return the ``Deflate`` for a value of ``compression=``, or None for off.
+
+    Raises:
+        ValueError: another value.
+    """
     if compression is None or isinstance(compression, Deflate):
         return compression
     if compression == "deflate":
@@ -89,7 +96,12 @@ def settings(compression: Compression) -> Deflate | None:
 
 
 def load_engine(engine: Any) -> Any:
-    """Return the module of the engine with this name; anything else than a name as it is."""
+    """Return the module of the engine with this name; any other object is returned unchanged.
+
+    Raises:
+        ValueError: no engine has this name.
+        ImportError: the package of the engine is not installed.
+    """
     if not isinstance(engine, str):
         return engine
     if engine not in _ENGINES:
@@ -122,22 +134,23 @@ def engine_error(engine: Any) -> type[Exception]:
 
 
 def is_memory_error(error: Exception) -> bool:
-    """Tell whether zlib had no memory for its window: Z_MEM_ERROR is -4, and says nothing about the data.
+    """Tell whether zlib had no memory for its window: Z_MEM_ERROR is -4, and is no judgement of the data.
 
-    zlib and zlib-ng name the number. ISA-L allocates nothing; its -4 is about a header that raw streams do not have.
+    zlib and zlib-ng put the number into the text. ISA-L allocates nothing; its -4 is about a header, and raw streams
+    have none.
     """
     return str(error).startswith("Error -4 ")
 
 
 def make_compressor(engine: Any, config: Deflate, bits: int) -> Any:
-    """Return what deflates with a window of ``bits``: no distance in its output is longer than two to that power."""
+    """Return a compressor with a window of ``bits``: no distance in its output is longer than two to that power."""
     level = config.level
     if bits == MIN_WINDOW_BITS:
-        # zlib takes 9 bits or more for a raw stream. Its longest distance is the window less 262 bytes (MIN_LOOKAHEAD
-        # in its deflate.h): 250 of 512. The same is true of zlib-ng. ISA-L uses all 512.
+        # For a raw stream zlib takes at least 9 bits. Its longest distance is the window minus 262 bytes (MIN_LOOKAHEAD
+        # in its deflate.h): 250 bytes of 512. zlib-ng does the same. ISA-L uses all 512 bytes.
         engine, bits = zlib, MIN_WINDOW_BITS + 1
         level = None if level is None else max(-1, min(level, zlib.Z_BEST_COMPRESSION))
-    # Below zero: a raw stream, without zlib's header and checksum (RFC 1951).
+    # Negative bits: a raw stream, without zlib's header and checksum (RFC 1951).
     if level is None:
         return engine.compressobj(method=_Z_DEFLATED, wbits=-bits, memLevel=config.mem_level)
     return engine.compressobj(level, _Z_DEFLATED, -bits, config.mem_level)

@@ -1,4 +1,4 @@
-"""Agreeing on compression in the opening handshake, in either role (RFC 7692 5 and 7.1)."""
+"""The negotiation of compression in the opening handshake, for both roles (RFC 7692 5 and 7.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WINDOW_BITS = re.compile(r"[89]|1[0-5]")
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The agreement of both endpoints. Connections with the same agreement share one object."""
+    """The agreement of both endpoints. Connections with equal agreements share one object."""
 
     config: Deflate
     server_no_context_takeover: bool
@@ -30,7 +30,7 @@ class Agreement:
     server_max_window_bits: int
     client_max_window_bits: int
     response: str
-    """The server's ``Sec-WebSocket-Extensions``, for ``accept``'s caller to send."""
+    """The value of ``Sec-WebSocket-Extensions`` that a server sends after ``accept``."""
 
 
 _agreement = lru_cache(maxsize=256)(Agreement)
@@ -38,7 +38,7 @@ _agreement = lru_cache(maxsize=256)(Agreement)
 
 @dataclass(slots=True)
 class _Parameters:
-    """The parameters of an offer or of a response; None and False where they are missing."""
+    """The parameters of an offer or of a response; None or False if one is missing."""
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
@@ -48,7 +48,7 @@ class _Parameters:
 
     @classmethod
     def parse(cls, parameters: Sequence[tuple[str, str | None]], *, is_offer: bool) -> _Parameters:
-        """Read parameters; raise ``ValueError`` for whatever 7.1 does not allow."""
+        """Read parameters; raise ``ValueError`` for parameters that 7.1 does not allow."""
         parsed = cls()
         seen: set[str] = set()
         for name, value in parameters:
@@ -61,7 +61,7 @@ class _Parameters:
                 setattr(parsed, name, True)
             elif name in ("server_max_window_bits", "client_max_window_bits"):
                 if value is None:
-                    # 7.1.2.2: an offer may have it without a value, to say that the client knows it.
+                    # 7.1.2.2: an offer may have it without a value: the client knows the parameter.
                     if not (is_offer and name == "client_max_window_bits"):
                         raise ValueError(f"{name} has no value")
                 elif not _WINDOW_BITS.fullmatch(value):
@@ -75,15 +75,19 @@ class _Parameters:
 
 
 def offer(compression: Deflate | Literal["deflate"]) -> str:
-    """Return the ``Sec-WebSocket-Extensions`` of a client's request (7.1)."""
+    """Return the ``Sec-WebSocket-Extensions`` of a client's request (7.1).
+
+    Raises:
+        ValueError: ``compression`` is neither a ``Deflate`` nor ``"deflate"``.
+    """
     config = settings(compression)
     assert config is not None
     return _header(
         config.server_no_context_takeover,
         config.client_no_context_takeover,
-        # 7.1.2.1: 15 is no limit, which some servers have no answer to.
+        # 7.1.2.1: 15 is no limit, and some servers cannot answer it.
         None if config.server_max_window_bits == MAX_WINDOW_BITS else config.server_max_window_bits,
-        # 7.1.2.2: without a value it invites the server to limit us.
+        # 7.1.2.2: without a value it allows the server to limit us.
         "" if config.client_max_window_bits is None else config.client_max_window_bits,
     )
 
@@ -91,9 +95,12 @@ def offer(compression: Deflate | Literal["deflate"]) -> str:
 def accept(values: Sequence[str], compression: Deflate | Literal["deflate"]) -> Agreement | None:
     """Answer a client's offers, the ``values`` of its ``Sec-WebSocket-Extensions`` headers, as a server (7.1).
 
-    The first offer that is valid is accepted: then ``response`` of the agreement has to be sent. None declines all:
-    send no such header. Offers of other extensions are passed over.
-    Raises ``InvalidHeaderFormat`` for what is no list of extensions (RFC 6455 9.1).
+    The first valid offer is accepted: send the ``response`` of the agreement. None declines all: send no such header.
+    Offers of other extensions are skipped.
+
+    Raises:
+        InvalidHeaderFormat: a value is no list of extensions (RFC 6455 9.1).
+        ValueError: ``compression`` is neither a ``Deflate`` nor ``"deflate"``.
     """
     config = settings(compression)
     assert config is not None
@@ -102,13 +109,13 @@ def accept(values: Sequence[str], compression: Deflate | Literal["deflate"]) -> 
             try:
                 offered = _Parameters.parse(parameters, is_offer=True)
             except ValueError:
-                continue  # 7.1: "A server MUST decline an extension negotiation offer" like this
+                continue  # 7.1: "A server MUST decline an extension negotiation offer" with such parameters
             return _accept(offered, config)
     return None
 
 
 def _accept(offered: _Parameters, config: Deflate) -> Agreement:
-    # 7.1.2.1: the same or a smaller value; without one in the offer the server may still tell its own.
+    # 7.1.2.1: the same value or a smaller one. If the offer has none, the server may still tell its own.
     server_bits = min(
         config.server_max_window_bits or DEFAULT_WINDOW_BITS,
         offered.server_max_window_bits or MAX_WINDOW_BITS,
@@ -116,10 +123,10 @@ def _accept(offered: _Parameters, config: Deflate) -> Agreement:
     tells_server_bits = offered.server_max_window_bits is not None or server_bits < MAX_WINDOW_BITS
     client_bits = offered.client_max_window_bits or MAX_WINDOW_BITS
     tells_client_bits = offered.client_max_window_bits is not None
-    if offered.client_max_window_bits_offered:  # 7.1.2.2: else the response MUST NOT have it
+    if offered.client_max_window_bits_offered:  # 7.1.2.2: if not, the response MUST NOT have it
         client_bits = min(client_bits, config.client_max_window_bits or DEFAULT_WINDOW_BITS)
         tells_client_bits = tells_client_bits or client_bits < MAX_WINDOW_BITS
-    # 7.1.1.1: what is asked for has to be granted; 7.1.1.2: a hint, which we hold the client to.
+    # 7.1.1.1: the server must grant the client's request. 7.1.1.2: a hint, and we hold the client to it.
     server_resets = config.server_no_context_takeover or offered.server_no_context_takeover
     client_resets = config.client_no_context_takeover or offered.client_no_context_takeover
     response = _header(
@@ -134,8 +141,12 @@ def _accept(offered: _Parameters, config: Deflate) -> Agreement:
 def confirm(values: Sequence[str], compression: Deflate | Literal["deflate"]) -> Agreement | None:
     """Check a server's response to ``offer(compression)``: the ``values`` of its ``Sec-WebSocket-Extensions`` (7.1).
 
-    None: the server declined. Raises ``NegotiationError`` for a response that does not fit, with which a client MUST
-    fail the connection, and ``InvalidHeaderFormat``.
+    None: the server declined.
+
+    Raises:
+        NegotiationError: the response does not fit the offer. The client MUST fail the connection.
+        InvalidHeaderFormat: a value is no list of extensions.
+        ValueError: ``compression`` is neither a ``Deflate`` nor ``"deflate"``.
     """
     config = settings(compression)
     assert config is not None
@@ -155,7 +166,7 @@ def confirm(values: Sequence[str], compression: Deflate | Literal["deflate"]) ->
 
 
 def _confirm(answered: _Parameters, config: Deflate, response: str) -> Agreement:
-    # 7.1.1.1, 7.1.2.1: a server that accepts what is asked for says so.
+    # 7.1.1.1, 7.1.2.1: a server that accepts a request of ours repeats it in its response.
     if config.server_no_context_takeover and not answered.server_no_context_takeover:
         raise ValueError("server_no_context_takeover is missing")
     limit = config.server_max_window_bits

@@ -1,15 +1,15 @@
 """The opening handshake without I/O, for both roles (RFC 6455 4), over h11.
 
-h11 reads and writes HTTP/1.1; what is here is the meaning: the checks of 4.1 and 4.2, the limits, the texts.
+h11 reads and writes HTTP/1.1. This package adds the meaning: the checks of 4.1 and 4.2, the limits, the texts.
 
     ClientHandshake    data_to_send() -> bytes of the request; receive_data() until ``done``; then ``error``
                        is None, or the exception to raise
     ServerHandshake    receive_data() until there is a ``request`` or an ``error``; then accept() or reject(),
                        send_response(), data_to_send()
 
-Two rules. What the peer does wrong is data (``error``), what our caller does wrong is an exception at once
-and changes nothing. And memory is bounded: heads, bodies and bytes that come too early have limits, whatever
-the chunks. Time limits are the adapter's.
+Two rules. A peer's fault is data (``error``); our caller's mistake is an exception at once and changes nothing. And
+memory is bounded: heads, bodies and early bytes have limits, however the bytes are cut into chunks. Time limits
+are the adapter's.
 """
 
 from ..http import Request, Response

@@ -64,26 +64,29 @@ _OURS = frozenset(
     }
 )
 
-_GREETING_SIZE = 7  # that of a TLS alert
+_GREETING_SIZE = 7  # bytes of a TLS alert
 
-# h11 is fed in pieces of this size when there is no smaller limit.
+# Bytes: h11 is fed in pieces of this size if there is no smaller limit.
 _PIECE_SIZE = 16_384
 
 
 class ClientHandshake:
     """A client's opening handshake (RFC 6455 4.1).
 
-    ``additional_headers`` go into the request as they are, instead of ours where the name is the same; those
-    that make the handshake (``Upgrade``, ``Sec-WebSocket-Key``, ...) cannot be given. ``origin`` is for
-    servers that ask for one. ``subprotocols``: what to offer, the preferred one first; that a server chooses
-    none is no error. ``compression``: what to offer (RFC 7692), and ``compression`` of the object is what came of it.
+    ``additional_headers`` go into the request unchanged, and replace ours of the same name. The handshake's own
+    headers (``Upgrade``, ``Sec-WebSocket-Key``, ...) cannot be given. ``origin``: the ``Origin`` header, for servers
+    that ask for one. ``subprotocols``: our offers, the preferred one first; it is no error if the server chooses
+    none. ``compression``: our offer (RFC 7692); the attribute ``compression`` holds the result.
     ``user_agent_header``: None sends none. ``random_bytes`` makes the key.
 
-    Raises ``InvalidURI``, and ``ValueError`` or ``TypeError`` for what cannot be sent.
+    Raises:
+        InvalidURI: ``uri`` is not a WebSocket URI.
+        ValueError: a subprotocol, a header, ``origin`` or ``compression`` has a value that cannot be sent.
+        TypeError: ``subprotocols`` is one ``str`` instead of a list, or a value is no text.
     """
 
     request: Request
-    """What is sent; a change to it has no effect."""
+    """The request; a change to it has no effect on the bytes that are sent."""
 
     def __init__(
         self,
@@ -98,13 +101,13 @@ class ClientHandshake:
     ) -> None:
         self.uri = parse_uri(uri) if isinstance(uri, str) else uri
         self.done = False
-        """True when the response is complete, or will never be."""
+        """True when the response is complete, or can never become complete."""
         self.response: Response | None = None
-        """The final response, as soon as its head is there."""
+        """The final response, when its head is complete."""
         self.subprotocol: str | None = None
         """The subprotocol that the server chose, or None."""
         self.compression: Agreement | None = None
-        """What the server agreed to, or None."""
+        """The agreement about compression, or None."""
         self._compression = deflate.settings(compression)
         self._subprotocols = checked_subprotocols(subprotocols)
         self._key = base64.b64encode(random_bytes(16)).decode("ascii")
@@ -120,7 +123,7 @@ class ClientHandshake:
         self._problem: Problem | None = None
         self._http: h11.Connection | None = h11.Connection(h11.CLIENT, MAX_HEAD_SIZE)
         self._to_send = self._serialize_request(self._http)
-        self._first = b""  # of the first bytes, as many as an error text shows
+        self._first = b""  # the first bytes: as many as an error text shows
         self._head_size = 0
         self._body = bytearray()
         self._trailing = bytearray()
@@ -164,12 +167,12 @@ class ClientHandshake:
 
     @property
     def error(self) -> InvalidHandshake | None:
-        """None, or what went wrong: the exception to raise, a new one each time."""
+        """The reason of the failure as an exception to raise, a new one each time; None if there is none."""
         return None if self._problem is None else cast("InvalidHandshake", self._problem.exception())
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the response that opened the connection: the first frames."""
+        """The bytes after the response that opened the connection: the first frames."""
         return bytes(self._trailing)
 
     def take_trailing_data(self) -> bytes:
@@ -179,7 +182,7 @@ class ClientHandshake:
         return data
 
     def data_to_send(self) -> bytes:
-        """Return the bytes that are to be sent, once."""
+        """Return the bytes to send, once."""
         data, self._to_send = self._to_send, b""
         return data
 
@@ -199,7 +202,7 @@ class ClientHandshake:
         if self.done:
             return
         if self.response is not None:
-            self._refused()  # the body ends here, whatever its length should have been
+            self._refused()  # the body ends here, even if a longer one was announced
         elif self._first and not begins_like_http(self._first):
             self._end(not_http("server", self._first))
         else:
@@ -228,7 +231,11 @@ class ClientHandshake:
                 raise head_too_large("response", MAX_HEAD_SIZE)
 
     def _is_http(self, piece: bytes) -> bool:
-        """Look at how the response begins. False: it is no HTTP, but too short yet to say what it is."""
+        """Tell whether the response begins like HTTP. False: the bytes so far do not yet tell the other protocol.
+
+        Raises:
+            InvalidMessage: enough bytes came, and they are not HTTP.
+        """
         if len(self._first) < SHOWN_SIZE:
             self._first += piece[: SHOWN_SIZE - len(self._first)]
         if begins_like_http(self._first):
@@ -238,18 +245,18 @@ class ClientHandshake:
         return False
 
     def _read_events(self, http_: h11.Connection) -> bytes:
-        """Work through what h11 makes of the bytes it has; return those behind a 101."""
+        """Act on h11's events until it needs more bytes; return the bytes after a 101."""
         while not self.done:
             try:
                 event = next_event(http_)
             except h11.RemoteProtocolError as error:
                 if self.response is None:
                     raise malformed("response", error) from error
-                self._refused()  # the status says enough, even if the body is broken
+                self._refused()  # the status is known; that is enough, even if the body is broken
                 break
             if isinstance(event, h11.InformationalResponse):
                 check_n_headers(event, "response")
-                # RFC 9110 15.2: a client has to read past any other 1xx.
+                # RFC 9110 15.2: a client must be able to read and skip every other 1xx.
                 if event.status_code == 101:
                     self.response = to_response(event)
                     self._check_response(self.response, event.http_version)
@@ -281,12 +288,12 @@ class ClientHandshake:
         self._body.clear()
 
     def _check_response(self, response: Response, http_version: bytes) -> None:
-        """Raise unless a 101 response is what 4.1 asks for; keep the subprotocol."""
+        """Check a 101 response by 4.1 and keep the subprotocol; raise ``InvalidHandshake`` if a check fails."""
         headers = response.headers
         if http_version != b"1.1":
             raise InvalidProtocol(f"HTTP/{http_version.decode('ascii')}")
         protocols = parse_upgrade(headers.get_all("Upgrade"))
-        # 4.1, step 2: the response names one protocol; a request may offer others too.
+        # 4.1, step 2: the response names exactly one protocol. Only a request may name more.
         if [protocol.lower() for protocol in protocols] != ["websocket"]:
             raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
         check_connection(headers)
@@ -299,7 +306,7 @@ class ClientHandshake:
         if self._compression is not None:
             self.compression = deflate.confirm(extensions, self._compression)
         elif parsed := parse_extensions(extensions):
-            # 4.1, 9.1: no extension that was not offered, and none was.
+            # 4.1, 9.1: a server must not use an extension that we did not offer, and we offered none.
             raise NegotiationError(f"the server uses the extension {parsed[0][0]}, which was not offered")
         self.subprotocol = self._check_subprotocol(headers)
 

@@ -1,6 +1,6 @@
-"""What both roles of the opening handshake share: requests and responses, limits, and checks (RFC 6455 4).
+"""The common parts of both roles of the opening handshake: requests, responses, limits and checks (RFC 6455 4).
 
-Nothing here knows which of the two it works for, and nothing keeps a state.
+This file does not know for which role it works, and it keeps no state.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from ..http import Headers, Request, Response, is_token
 from ..printable import shown
 
 GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""What is appended to the key before it is hashed (RFC 6455 1.3)."""
+"""The text that is appended to the key before hashing (RFC 6455 1.3)."""
 
 MAX_HEAD_SIZE: Final = 16_384
-"""Bytes of a request's or response's head: its first line, headers, and the empty line."""
+"""Largest head of a request or response, in bytes: its first line, headers, and the empty line."""
 
 MAX_HEADERS: Final = 128
-"""Number of headers in a head."""
+"""Largest number of headers in a head."""
 
 MAX_BODY_SIZE: Final = 65_536
-"""Bytes that are kept of the body of a response that refuses us."""
+"""Bytes that we keep of the body when a response refuses us."""
 
 MAX_EARLY_SIZE: Final = 65_536
-"""Bytes that a client may send behind its request before it has our answer (4.1 forbids it any)."""
+"""Bytes that a client may send after its request and before our answer (4.1 forbids it any)."""
 
 USER_AGENT: Final = f"Python/{sys.version_info[0]}.{sys.version_info[1]} wsfast/{__version__}"
 SERVER: Final = USER_AGENT
@@ -43,10 +43,10 @@ VERSION = "13"  # 4.1
 # 4.2.1 allows "an absolute HTTP/HTTPS URI containing the /resource name/".
 _ABSOLUTE_TARGET = re.compile(r"https?://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE)
 
-# RFC 9110 7.2: uri-host [ ":" port ]; an empty host is none of http (4.2.1).
+# RFC 9110 7.2: uri-host [ ":" port ]; http has no empty host (4.2.1).
 _HOST = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
 
-# How other protocols begin, and what to do about it; the first that fits.
+# The first bytes of other protocols, and the advice for each. The first row that fits counts.
 _GREETINGS = (
     (b"\x15\x03", 'a TLS alert; it speaks TLS, so use "wss://"'),
     (b"\x16\x03", "a TLS handshake"),
@@ -54,20 +54,20 @@ _GREETINGS = (
     (b"220", "the greeting of a mail or FTP server; is the port right?"),
     (b"\x00\x00", "binary data, as HTTP/2 has it; the server must speak HTTP/1.1"),
 )
-# Bytes of what is no HTTP that an error shows.
+# Bytes that an error shows if they are not HTTP.
 SHOWN_SIZE = 60
 
 
 def accept_value(key: str) -> str:
-    """Return the ``Sec-WebSocket-Accept`` that belongs to a ``Sec-WebSocket-Key`` (RFC 6455 4.2.2)."""
+    """Return the ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (RFC 6455 4.2.2)."""
     digest = hashlib.sha1((key + GUID).encode("ascii"), usedforsecurity=False).digest()
     return base64.b64encode(digest).decode("ascii")
 
 
 class Problem:
-    """An exception to raise later: its class, arguments and attributes, and the same of its cause.
+    """An exception to raise later: class, arguments and attributes, and those of its cause.
 
-    The exception that was caught is not kept. Its traceback would keep every frame, and their variables, alive.
+    The caught exception is not kept: its traceback would keep every frame alive, with all variables.
     """
 
     __slots__ = ("_arguments", "_attributes", "_cause", "_kind")
@@ -79,8 +79,8 @@ class Problem:
         self._cause = None if error.__cause__ is None else Problem(error.__cause__)
 
     def exception(self) -> BaseException:
-        """Return a new exception that is equal to the one that was caught."""
-        # Without __init__: a class of our caller may take other arguments than it passes on.
+        """Return a new exception that is equal to the caught one."""
+        # Without __init__: a class of our caller may not take the arguments that it passes on.
         error = self._kind.__new__(self._kind, *self._arguments)
         vars(error).update(self._attributes)
         if self._cause is not None:
@@ -89,14 +89,19 @@ class Problem:
 
 
 def check_connection(headers: Headers) -> None:
-    """Raise unless ``Connection`` has upgrade among its options (4.1, 4.2.1)."""
+    """Raise ``InvalidUpgrade`` unless ``Connection`` has the option upgrade (4.1, 4.2.1)."""
     options = parse_tokens("Connection", headers.get_all("Connection"))
     if "upgrade" not in (option.lower() for option in options):
         raise InvalidUpgrade("Connection", ", ".join(options) or None)
 
 
 def checked_subprotocols(subprotocols: Sequence[str] | None) -> tuple[str, ...]:
-    """Return what our caller gave as subprotocols, or raise (4.1: tokens, all of them unique)."""
+    """Return our caller's subprotocols as a tuple; 4.1 wants tokens, all of them unique.
+
+    Raises:
+        TypeError: one ``str`` instead of a list.
+        ValueError: a subprotocol that is no token, or that is there twice.
+    """
     if isinstance(subprotocols, str):
         raise TypeError("subprotocols is a list; one subprotocol is a list of one")
     checked = tuple(subprotocols or ())
@@ -123,7 +128,7 @@ def to_wire(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether ``text`` can be a host with or without a port, as ``Host`` has it (RFC 9110 7.2)."""
+    """Tell whether ``text`` is a valid value of ``Host``: a host, with or without a port (RFC 9110 7.2)."""
     return _HOST.fullmatch(text) is not None
 
 
@@ -132,7 +137,7 @@ def to_request(event: h11.Request) -> Request:
     if absolute := _ABSOLUTE_TARGET.fullmatch(path):
         rest, authority = absolute["rest"], absolute["authority"]
         path = rest if rest.startswith("/") else f"/{rest}"
-        # RFC 9112 3.2.2: a server ignores Host then. One that is invalid stays, as it fails the request (3.2).
+        # RFC 9112 3.2.2: then a server ignores Host. An invalid Host stays, because it fails the request (3.2).
         items = [
             (
                 name,
@@ -150,11 +155,15 @@ def to_response(event: h11.InformationalResponse | h11.Response) -> Response:
 
 
 def next_event(http_: h11.Connection) -> Any:
-    """Return h11's next event, or None if it needs more data. Raises ``h11.RemoteProtocolError``."""
+    """Return h11's next event, or None if h11 needs more bytes.
+
+    Raises:
+        h11.RemoteProtocolError: the bytes are not valid HTTP/1.1.
+    """
     try:
         event = http_.next_event()
     except h11.RemoteProtocolError as error:
-        # h11 raises it from a method of its own, so that its traceback is a cycle, with our frames in it.
+        # h11 raises from a method of its own. The traceback is then a cycle that holds our frames.
         error.__traceback__ = None
         raise
     return None if event is h11.NEED_DATA else event
@@ -178,7 +187,7 @@ def begins_like_http(first: bytes) -> bool:
 
 
 def not_http(peer: str, first: bytes) -> InvalidMessage:
-    """Say what came instead of HTTP, from its ``first`` bytes."""
+    """Make the error for a peer that does not speak HTTP; ``first``, its first bytes, tell the protocol."""
     if peer == "client" and first.startswith(b"\x16"):
         text = "a TLS handshake, and there is no TLS here; use ws://, or give the server a certificate"
     elif peer == "client":
@@ -191,5 +200,5 @@ def not_http(peer: str, first: bytes) -> InvalidMessage:
 
 def closed_early(text: str) -> InvalidMessage:
     error = InvalidMessage(text)
-    error.__cause__ = EOFError("connection closed")  # by which an adapter knows what is worth another attempt
+    error.__cause__ = EOFError("connection closed")  # tells an adapter that another attempt may succeed
     return error

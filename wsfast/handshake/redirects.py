@@ -1,7 +1,7 @@
-"""Where a redirect leads a client, and what may go along (RFC 9110 10.2.2, 15.4).
+"""The target of a redirect, and the headers that may follow to it (RFC 9110 10.2.2, 15.4).
 
-Two rules. A redirect never leads from TLS to a connection without it. And what the user gave for one origin, such as
-credentials, goes to that origin only (RFC 6454 4: scheme, host and port).
+Two rules. A redirect never leads from a connection with TLS to one without. And credentials and other headers for one
+origin go to that origin only (RFC 6454 4: scheme, host and port).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ..uri import WebSocketURI, parse_uri
 __all__ = ["MAX_REDIRECTS", "RedirectError", "follow", "for_origin", "location", "same_origin"]
 
 MAX_REDIRECTS: Final = 10
-"""Redirects that are followed, one after the other."""
+"""Number of redirects that are followed, one after the other."""
 
-# RFC 9110 15.4: those with which a user agent goes to Location, a 300 among them if it has one.
+# RFC 9110 15.4: with these a user agent goes to Location; with 300 only if the response has one.
 _STATUSES = frozenset({300, 301, 302, 303, 307, 308})
 
-# Headers that are meant for one origin: credentials, and the name of a virtual host.
+# Headers for one origin only: credentials, and the name of a virtual host.
 _FOR_ONE_ORIGIN = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
 
 _HTTP = re.compile("http(?=s?:)", re.IGNORECASE)
@@ -33,11 +33,11 @@ _AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//(?P<authority>[^/?#]*)"
 
 
 class RedirectError(SecurityError, ValueError):
-    """A redirect that cannot be followed, because our caller said where to connect."""
+    """A redirect that cannot be followed, because our caller fixed the place to connect to."""
 
 
 def location(response: Response) -> str | None:
-    """Return the ``Location`` of a redirect; None for a response that is none, or says two places."""
+    """Return the ``Location`` of a redirect; None if the response is no redirect, or names two places."""
     values = response.headers.get_all("Location")
     return values[0] if response.status_code in _STATUSES and len(values) == 1 else None
 
@@ -45,8 +45,11 @@ def location(response: Response) -> str | None:
 def follow(uri: WebSocketURI, reference: str) -> WebSocketURI:
     """Return the URI to which ``reference``, a ``Location``, leads from ``uri`` (RFC 3986 5).
 
-    User name and password go along on the same origin. Raises ``InvalidURI``, and ``SecurityError`` for a place
-    without TLS after one with it, and for a reference that has a user name or a password itself.
+    User name and password are kept if the origin is the same.
+
+    Raises:
+        InvalidURI: the target is not a WebSocket URI.
+        SecurityError: the redirect leaves TLS, or ``reference`` has a user name or a password.
     """
     text = _decoded(reference)
     authority = _AUTHORITY.match(text)
@@ -59,7 +62,7 @@ def follow(uri: WebSocketURI, reference: str) -> WebSocketURI:
         target, _ = urllib.parse.urldefrag(urllib.parse.urljoin(str(uri), text))
     except ValueError as error:
         raise InvalidURI(text, f"a redirect leads there, and {shown(str(error))}") from None
-    # Servers answer in the terms of HTTP: the schemes are those of the same ports (RFC 6455 3).
+    # Servers answer with http or https; ws and wss have the same ports (RFC 6455 3).
     new = parse_uri(_HTTP.sub("ws", target, count=1) if _HTTP.match(target) else target)
     if uri.secure and not new.secure:
         raise SecurityError(f"refused to follow a redirect to {shown_uri(target)}: it is not encrypted")
@@ -74,15 +77,15 @@ def same_origin(one: WebSocketURI, other: WebSocketURI) -> bool:
 
 
 def for_origin(headers: Headers) -> Headers:
-    """Return those of the user's ``headers`` that another origin may see."""
+    """Return the user's ``headers`` without those for one origin."""
     return Headers(item for item in headers.raw_items() if item[0].lower() not in _FOR_ONE_ORIGIN)
 
 
 def _decoded(reference: str) -> str:
-    """Return a ``Location`` as text: its bytes are UTF-8, as browsers take them, or are escaped one by one."""
+    """Return a ``Location`` as text. Its bytes are UTF-8, as browsers read them; if not, each is escaped."""
     data = reference.encode("iso-8859-1")
     try:
         text = data.decode()
     except UnicodeDecodeError:
         text = "".join(chr(octet) if octet < 0x80 else f"%{octet:02X}" for octet in data)
-    return text.replace(" ", "%20")  # RFC 9110 10.2.2 allows to mend what is no valid reference
+    return text.replace(" ", "%20")  # RFC 9110 10.2.2 allows to mend an invalid reference

@@ -57,8 +57,8 @@ __all__ = ["ServerHandshake"]
 
 SelectSubprotocol: TypeAlias = Callable[[Sequence[str]], str | None]
 
-# 4.2.1: a value that is 16 bytes when decoded: 21 characters of 6 bits, and one for the last 2 bits. Its lower 4 bits
-# may have any value: decoders ignore them (RFC 4648 3.5), and the example of 4.1 has some that are not zero.
+# 4.2.1: the value decodes to 16 bytes: 21 characters of 6 bits, and one for the last 2 bits. The lower 4 bits of that
+# one may have any value: decoders ignore them (RFC 4648 3.5), and in the example of 4.1 some of them are set.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 _HTTP_1_1_OR_HIGHER = re.compile(r"HTTP/1\.[1-9]")
@@ -66,7 +66,7 @@ _HTTP_1_1_OR_HIGHER = re.compile(r"HTTP/1\.[1-9]")
 # RFC 9112 4: reason-phrase = 1*( HTAB / SP / VCHAR / obs-text ); it may be missing.
 _REASON_PHRASE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-# What a server answers to which error, the first that fits (4.2.1, 4.2.2, 4.4; RFC 9110 15.5, 15.6).
+# The status for each error; the first row that fits counts (4.2.1, 4.2.2, 4.4; RFC 9110 15.5, 15.6).
 _STATUSES: tuple[tuple[type[InvalidHandshake], http.HTTPStatus], ...] = (
     (SecurityError, http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
     (InvalidProtocol, http.HTTPStatus.HTTP_VERSION_NOT_SUPPORTED),
@@ -80,13 +80,17 @@ _STATUSES: tuple[tuple[type[InvalidHandshake], http.HTTPStatus], ...] = (
 class ServerHandshake:
     """A server's opening handshake (RFC 6455 4.2).
 
-    ``origins``: those to accept, as text or patterns for all of it; None in the list accepts requests without
-    ``Origin``, None instead of a list accepts all. ``subprotocols``: those supported. Of the client's offers,
-    in the client's order, the first one that is supported is chosen; if none is, the connection is opened
-    without one (4.2.2). ``select_subprotocol`` chooses instead: from the list of offers, which may be empty,
-    one or None; it may raise ``NegotiationError`` to refuse. ``compression``: what to agree to (RFC 7692), and
-    ``compression`` of the object is what came of it. ``server_header``: None sends none. ``max_head_size``: bytes of
-    the request's head, more is answered with 431; for a host that has a limit of its own.
+    ``origins``: the accepted values, as text or as patterns for the whole value. None in the list accepts requests
+    without ``Origin``; None instead of a list accepts all. ``subprotocols``: the supported ones. The client's first
+    offer that is supported is chosen. If there is none, the connection opens without a subprotocol (4.2.2).
+    ``select_subprotocol`` chooses instead: it gets the list of offers, which may be empty, and returns one or None.
+    It may raise ``NegotiationError`` to refuse. ``compression``: the settings to agree to (RFC 7692); the attribute
+    ``compression`` holds the result. ``server_header``: None sends none. ``max_head_size``: bytes of the request's
+    head, for a host with a limit of its own; a larger head is answered with 431.
+
+    Raises:
+        ValueError: an origin has a "*", or an argument has a value that cannot be sent.
+        TypeError: ``origins`` or ``subprotocols`` is one value instead of a list, or a value is no text.
     """
 
     def __init__(
@@ -108,17 +112,17 @@ class ServerHandshake:
                     "a compiled pattern accepts some"
                 )
         if server_header is not None:
-            Headers(Server=server_header)  # raises what is wrong with it, now and not at the first request
+            Headers(Server=server_header)  # raises a mistake in it now, and not at the first request
         self.request: Request | None = None
-        """The request, as soon as its head is complete."""
+        """The request, when its head is complete."""
         self.response_due: Response | None = None
-        """What to answer to a request that could not be read; ``request`` may be None then."""
+        """The response to a request that could not be read; ``request`` may be None then."""
         self.subprotocol: str | None = None
         """The subprotocol that ``accept`` chose, or None."""
         self.compression: Agreement | None = None
-        """What ``accept`` agreed to of the client's offers, or None."""
+        """The agreement about compression that ``accept`` made, or None."""
         self.accepted = False
-        """True when a response that opens the connection was sent."""
+        """True when the response that opens the connection was sent."""
         self._origins = origins
         self._subprotocols = checked_subprotocols(subprotocols)
         self._select_subprotocol = select_subprotocol
@@ -127,23 +131,23 @@ class ServerHandshake:
         self._max_head_size = max_head_size
         self._problem: Problem | None = None
         self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
-        self._empty_line = b"\r\n"  # the rest of the one that may come before the request
+        self._empty_line = b"\r\n"  # the missing bytes of an empty line before the request
         self._first = b""
         self._head_size = 0
-        self._may_switch = False  # accept() found nothing wrong
+        self._may_switch = False  # True when accept() found no fault
         self._to_send = b""
         self._trailing = bytearray()
 
     @property
     def error(self) -> InvalidHandshake | None:
-        """None, or what is wrong with the request: a new exception each time."""
+        """The fault of the request as an exception, a new one each time; None if there is none."""
         return None if self._problem is None else cast("InvalidHandshake", self._problem.exception())
 
     # Receiving
 
     @property
     def trailing_data(self) -> bytes:
-        """What came behind the request, of a client that did not wait for the response."""
+        """The bytes after the request, if the client did not wait for the response."""
         return bytes(self._trailing)
 
     def take_trailing_data(self) -> bytes:
@@ -170,7 +174,7 @@ class ServerHandshake:
             self._problem = Problem(closed_early(f"the client closed the connection {how}"))
 
     def _read_head(self, data: bytes) -> bytes:
-        """Read the request from ``data``; return what comes behind it."""
+        """Read the request from ``data``; return the bytes after it."""
         assert self._http is not None
         data = self._without_empty_line(data)
         if not data:
@@ -202,7 +206,7 @@ class ServerHandshake:
             if data.startswith(b"\n"):
                 data = data[1:]
             elif self._empty_line == b"\n":
-                data = b"\r" + data  # no line ends with this
+                data = b"\r" + data  # this CR ends no line, so it belongs to the request
             self._empty_line = b""
         return data
 
@@ -228,11 +232,13 @@ class ServerHandshake:
     def accept(self, select_subprotocol: SelectSubprotocol | None = None) -> Response:
         """Check the request (4.2.1) and return the response to it (4.2.2), for ``send_response``.
 
-        A 101 opens the connection. Anything else refuses; then ``error`` says why. ``select_subprotocol`` chooses
-        instead of the one that was given when this object was made. It is not kept, so it may know the connection.
+        A 101 opens the connection. Any other response refuses; then ``error`` has the reason. ``select_subprotocol``
+        replaces the function of the constructor for this call. It is not kept, so it may refer to the connection.
 
-        Raises ``InvalidState`` before there is a request, ``ValueError`` when ``select_subprotocol`` returned
-        what was not offered, and whatever else that raised.
+        Raises:
+            InvalidState: there is no request yet.
+            ValueError: ``select_subprotocol`` returned a subprotocol that the client did not offer.
+            Exception: ``select_subprotocol`` raised it, and it is no ``InvalidHandshake``.
         """
         if self.response_due is not None:
             return self.response_due
@@ -260,7 +266,7 @@ class ServerHandshake:
         return Response(101, "Switching Protocols", headers)
 
     def _check_request(self, request: Request) -> str:
-        """Raise unless the request is what 4.2.1 asks for; return its key."""
+        """Check the request by the rules of 4.2.1 and return its key; raise ``InvalidHandshake`` if it fails."""
         headers = request.headers
         if not _HTTP_1_1_OR_HIGHER.fullmatch(request.protocol):
             raise InvalidProtocol(request.protocol)
@@ -270,14 +276,14 @@ class ServerHandshake:
             raise InvalidMessage("a WebSocket handshake has no body")
         if not request.path.startswith("/"):
             raise InvalidMessage(f"the request is for {shown(request.path)}, which is no path")
-        if "#" in request.path:  # RFC 9112 3.2: no form of a target has it
+        if "#" in request.path:  # RFC 9112 3.2: no form of a target has a fragment
             raise InvalidMessage(f"the request is for {shown(request.path)}, which has a fragment")
-        hosts = headers.get_all("Host")  # not more than one: h11 sees to that
+        hosts = headers.get_all("Host")  # at most one: h11 checks that
         if not hosts:
             raise InvalidHeader("Host")
         if not is_host(hosts[0]):
             raise InvalidHeaderValue("Host", hosts[0])
-        # 4.2.1, items 3 and 4: "containing"; a client may offer other protocols too (RFC 9110 7.8).
+        # 4.2.1, items 3 and 4: "containing"; a client may also offer other protocols (RFC 9110 7.8).
         protocols = parse_upgrade(headers.get_all("Upgrade"))
         if "websocket" not in (protocol.lower() for protocol in protocols):
             raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
@@ -332,13 +338,16 @@ class ServerHandshake:
     def reject(self, status: int, text: str, headers: HeadersLike | None = None) -> Response:
         """Return a plain text response that does not open the connection, for ``send_response``.
 
-        ``status``: 200 to 599, else ``ValueError``. ``headers`` take the place of ours of the same name.
+        ``status``: 200 to 599. ``headers`` replace ours of the same name.
+
+        Raises:
+            ValueError: ``status`` is out of range, or a header cannot be sent.
         """
         status = int(status)
         check_status(status)
         try:
             phrase = http.HTTPStatus(status).phrase
-        except ValueError:  # one that nobody has registered
+        except ValueError:  # a status that is not registered
             phrase = ""
         body = text.encode()
         ours = Headers()
@@ -362,7 +371,7 @@ class ServerHandshake:
             status = http.HTTPStatus.UPGRADE_REQUIRED  # 4.2.2, 4.4
             headers["Sec-WebSocket-Version"] = VERSION
         if status == http.HTTPStatus.UPGRADE_REQUIRED:
-            # RFC 9110 15.5.22 wants Upgrade, and 7.8 its option in Connection.
+            # RFC 9110 15.5.22 requires Upgrade, and 7.8 requires its option in Connection.
             headers["Upgrade"] = "websocket"
             headers["Connection"] = "close, Upgrade"
         if isinstance(error, InvalidUpgrade):
@@ -372,13 +381,15 @@ class ServerHandshake:
         return self.reject(status, text, headers)
 
     def send_response(self, response: Response) -> None:
-        """Send ``response``, of ``accept``, ``reject`` or the caller's own making.
+        """Send ``response``, made by ``accept``, by ``reject`` or by the caller.
 
-        One that does not open the connection is completed with ``Date``, ``Content-Length`` and ``Connection:
-        close`` where they are missing. If the client has sent too much since ``accept`` returned a 101,
-        ``response_due`` goes out instead. A 101 without its ``Sec-WebSocket-Extensions`` declines compression.
+        A response that does not open the connection gets ``Date``, ``Content-Length`` and ``Connection: close`` if
+        they are missing. If the client has sent too much since ``accept`` returned a 101, ``response_due`` is sent
+        instead. A 101 without its ``Sec-WebSocket-Extensions`` declines compression.
 
-        Raises ``ValueError`` for one that cannot be sent, ``InvalidState`` when one was sent already.
+        Raises:
+            ValueError: the response cannot be sent.
+            InvalidState: a response was sent already.
         """
         if self._http is None:
             raise InvalidState("a response was sent already")
@@ -426,7 +437,7 @@ class ServerHandshake:
         return "100-continue" in (expectation.strip(" \t") for expectation in expectations)
 
     def _complete(self, response: Response, headers: Headers) -> bytes:
-        """Add to ``headers`` what a final response needs; return the body as it is sent."""
+        """Add the missing headers of a final response to ``headers``; return the body to send."""
         if "Transfer-Encoding" in headers:
             raise ValueError("leave Transfer-Encoding out: the body is sent as it is, with its length")
         size = str(len(response.body))
@@ -438,13 +449,13 @@ class ServerHandshake:
         headers.setdefault("Date", email.utils.formatdate(usegmt=True))
         if self._server_header is not None:
             headers.setdefault("Server", self._server_header)
-        # RFC 9112 9.6: the adapter closes, since we read nothing but handshakes.
+        # RFC 9112 9.6: the adapter closes, because we read handshakes only.
         if "close" not in ",".join(headers.get_all("Connection")).lower():
             headers["Connection"] = "close"
-        # RFC 9110 9.3.2: the response to HEAD is a head.
+        # RFC 9110 9.3.2: the response to HEAD has no body.
         return b"" if self.request is not None and self.request.method == "HEAD" else bytes(response.body)
 
     def data_to_send(self) -> bytes:
-        """Return the bytes that are to be sent, once."""
+        """Return the bytes to send, once."""
         data, self._to_send = self._to_send, b""
         return data

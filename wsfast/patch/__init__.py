@@ -4,15 +4,15 @@
     wsfast.patch.tornado()      # from here on; before or after tornado is imported
     wsfast.unpatch("tornado")   # as it was
 
-Nothing happens before one of these functions is called, and nothing is imported but that package. Each replaces a
-few names of the package by others with the same arguments, results and exceptions. A second call does nothing.
-``status()`` tells what is patched.
+Nothing happens before one of these functions is called, and then only that package is imported. Each function replaces
+a few names of its package; arguments, results and exceptions stay the same. A second call does nothing. ``status()``
+lists the patched packages.
 
-``PatchError`` says why a patch is refused: the package is not installed, its version was not tested (``force=True``
-patches all the same), or it would become slower. An undo is refused if somebody else has replaced the same name
+``PatchError`` says why a patch is refused. The package is not installed, or its version was not tested (``force=True``
+patches it anyway), or the patch would make it slower. An undo is refused if somebody else has replaced the same name
 after us.
 
-Objects that exist keep what they have been made with; a patch is for those that are made afterwards.
+Existing objects keep the code that they were made with; a patch is for objects that are made later.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HOMES = {host.name: host.patch for host in HOSTS if host.patch}
 __all__ = ["PatchError", "Patched", "status", "unpatch", *_HOMES]
 
 
-if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
+if not TYPE_CHECKING:  # A module with ``__getattr__`` has every name, for type checkers.
 
     def __getattr__(name: str) -> Any:
         if home := _HOMES.get(name):
@@ -46,7 +46,7 @@ if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for ty
 
 
 def _advice(name: str) -> str | None:
-    """Say how a package gets wsfast that has no patch of its own. None: we do not know it."""
+    """Say how a package without a patch of its own gets wsfast. None: we do not know the package."""
     host = host_named(name)
     if host is None:
         return UNSUITABLE.get(canonical(name))

@@ -1,6 +1,6 @@
-"""The hosts whose functions for bytes are replaced: masking (RFC 6455 5.3), and the validation of text (8.1).
+"""The hosts with replaced functions for bytes: masking (RFC 6455 5.3), and the validation of text (8.1).
 
-Each function returns the places in its host. The replacements have the arguments, results and exceptions of the
+Each function returns the places in its host. The replacements keep the arguments, results and exceptions of the
 originals.
 """
 
@@ -72,7 +72,7 @@ def ws4py() -> Sites:
 
 
 def _ws4py_mask(self: Any, data: bytes) -> bytearray:
-    """``ws4py.framing.Frame.mask``, and ``unmask``, which is the same."""
+    """``ws4py.framing.Frame.mask``, and ``unmask``, which does the same."""
     masked = bytearray(data)
     if masked:
         mask_inplace(masked, self.masking_key[:4])
@@ -96,7 +96,7 @@ def gevent_websocket() -> Sites:
 
 
 def _gevent_mask(self: Any, payload: bytes) -> bytearray:
-    """``geventwebsocket.websocket.Header.mask_payload``, and ``unmask_payload``, which is the same."""
+    """``geventwebsocket.websocket.Header.mask_payload``, and ``unmask_payload``, which does the same."""
     masked = bytearray(payload)
     if len(masked) < self.length:
         raise IndexError("bytearray index out of range")
@@ -107,7 +107,7 @@ def _gevent_mask(self: Any, payload: bytes) -> bytearray:
 
 @patches
 def websocket_client() -> Sites:
-    """websocket-client: masking, and the validation of text. With wsaccel or without, before or after its import."""
+    """websocket-client: masking, and the validation of text; with or without wsaccel, before or after its import."""
     return Sites(
         [
             (import_module("websocket._abnf"), "_mask", _websocket_client_mask),
@@ -121,5 +121,5 @@ def _websocket_client_mask(mask_value: array[int], data_value: array[int]) -> by
 
 
 def _websocket_client_validate_utf8(utfbytes: bytes) -> bool:
-    # As theirs: text that ends inside a character passes here, and fails when it is decoded.
+    # Like the original: text that ends inside a character passes here, and fails when it is decoded.
     return utf8_valid(utfbytes) or Utf8Validator().feed(utfbytes)

@@ -1,4 +1,4 @@
-"""The hosts whose framing is replaced as a whole (RFC 6455 5), by ``wsfast.wsproto`` and ``wsfast.websockets``."""
+"""The hosts with replaced framing (RFC 6455 5), by ``wsfast.wsproto`` and ``wsfast.websockets``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _OURS: Final = __name__.partition(".")[0]
 
 @patches
 def wsproto() -> Sites:
-    """wsproto, and what stands on it (hypercorn, httpx-ws, trio-websocket, simple-websocket): all of the framing."""
+    """wsproto, and the packages on it (hypercorn, httpx-ws, trio-websocket, simple-websocket): all of the framing."""
     connection = import_module("wsproto.connection")
     ours = import_module(f"{_OURS}.wsproto")
-    # The methods too: for 125 bytes, wsproto's own take nearly as long as the rest (hosts/wsproto.py).
+    # The methods too: wsproto's own take nearly as long as the rest for 125 bytes (benchmarks/hosts/wsproto.py).
     methods = ("events", "receive_data", "send")
     return Sites(
         [
@@ -31,10 +31,10 @@ def wsproto() -> Sites:
 
 @patches
 def websockets() -> Sites:
-    """websockets, and what stands on it (sanic, uvicorn's default): all of the framing, of all its APIs but legacy.
+    """websockets, and the packages on it (sanic, uvicorn's default): all of the framing, in all APIs except legacy.
 
-    In a program that calls ``connect`` or ``serve`` itself, ``create_connection=`` with the classes of
-    ``wsfast.websockets`` does the same without a patch.
+    A program that calls ``connect`` or ``serve`` itself needs no patch: ``create_connection=`` with the classes of
+    ``wsfast.websockets`` does the same.
     """
     accelerate = import_module(f"{_OURS}.websockets.protocol").accelerate
     roles = (
@@ -48,7 +48,7 @@ def websockets() -> Sites:
 
 
 def _then(init: Callable[..., None], do: Callable[[Any], None]) -> Callable[..., None]:
-    """Return an ``__init__`` that calls another, and then ``do(self)``."""
+    """Return an ``__init__`` that calls another one, and then ``do(self)``."""
 
     @functools.wraps(init)
     def __init__(self: Any, *arguments: Any, **options: Any) -> None:

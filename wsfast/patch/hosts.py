@@ -1,9 +1,9 @@
-"""The servers and clients that wsfast plugs into: which versions were tested, and what to type.
+"""The servers and clients that can use wsfast: their tested versions, and the line to type for each.
 
-``wsfast doctor`` prints this table, and ``wsfast.patch`` refuses what is not in it. A version is tested when the
-suites in tests/hosts pass with it. ``newest`` stands for every later patch release too: "6.6" is all of 6.6.
+``wsfast doctor`` prints this table, and ``wsfast.patch`` refuses packages that are not in it. A version is tested when
+the suites in tests/hosts pass with it. ``newest`` includes every later patch release: "6.6" is all of 6.6.
 
-This module imports nothing of the packages that it describes, and no codec.
+This module imports no codec, and none of the packages in the table.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Host:
     oldest: str
     newest: str
     use: str
-    """What to type; a line for each role, if they differ."""
+    """The line to type; one line for each role, if they differ."""
     patch: str = ""
     """The module of ``wsfast.patch`` that has a function of this name; empty if no patch is needed."""
     needs_native: bool = False
-    """It usually has C of its own, which is faster than the fallback codec."""
+    """True if the package usually has its own C code, which is faster than the fallback codec."""
     carries: tuple[str, ...] = ()
-    """Well-known packages that get wsfast by way of this one."""
+    """Well-known packages that get wsfast through this one."""
 
     @property
     def tested(self) -> str:
@@ -42,18 +42,18 @@ class Host:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Return the numbers that ``version`` starts with: of "6.6.1rc1" 6, 6, 1."""
+    """Return the numbers at the start of ``version``: "6.6.1rc1" gives 6, 6, 1."""
     match = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
 def canonical(name: str) -> str:
-    """Return a package's name as PEP 503 spells it: "websocket-client" for "websocket_client", too."""
+    """Return a package's name in the spelling of PEP 503: "websocket_client" becomes "websocket-client"."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def host_named(name: str) -> Host | None:
-    """Find a host by its name, or by that of a package that it carries, in any spelling of PEP 503."""
+    """Find a host by its name, or by the name of a package that it carries, in any spelling of PEP 503."""
     wanted = canonical(name)
     for host in HOSTS:
         if wanted in (canonical(host.name), host.distribution, *host.carries):
@@ -62,8 +62,8 @@ def host_named(name: str) -> Host | None:
 
 
 def installed_version(distribution: str) -> str | None:
-    """Return the version of a package from its metadata, None if it is not installed. Imports nothing of it."""
-    from importlib import metadata  # Here: it is slow to import, and only who asks has to pay.
+    """Return the version of a package from its metadata, or None if it is not installed; import nothing of it."""
+    from importlib import metadata  # Here, because it is slow to import: only callers pay for it.
 
     try:
         return metadata.version(distribution)
@@ -137,7 +137,7 @@ HOSTS: Final = (
 
 _OWN_CODEC: Final = "it has a codec of its own in another language, and no place for ours"
 
-# Those for which people look here in vain, and why there is nothing.
+# Packages that people look for in this table, and the reason that they are not in it.
 UNSUITABLE: Final = {
     "aiohttp": "its own C takes as long for small messages, and nothing else fits (docs/drop-in.md)",
     "granian": _OWN_CODEC,

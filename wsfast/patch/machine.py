@@ -1,10 +1,10 @@
 """The machine of ``wsfast.patch``: it replaces names in a host's modules, remembers them, and puts them back.
 
-Three rules. A patch is all or nothing: every name is looked up before the first is replaced. It is undone only if
-each name still has what we put there. And the lock is not held during an import, which may wait for another thread's.
+Three rules. A patch is all or nothing: every name is looked up before the first is replaced. A patch is undone only if
+each name still has our value. And the lock is not held during an import, which may wait for another thread's import.
 
-It knows no host. A host is a row in ``hosts.py``, and a function with ``@patches`` in ``byte_hosts.py`` (masking and
-UTF-8) or ``frame_hosts.py`` (whole frames), which returns the ``Sites`` to patch.
+This file knows no host. A host is a row in ``hosts.py``, and a function with ``@patches`` in ``byte_hosts.py`` (masking
+and UTF-8) or ``frame_hosts.py`` (whole frames). That function returns the ``Sites`` to patch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PatchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Patched:
-    """A patched package, as ``status()`` tells of it: its version at that time, and the names that were replaced."""
+    """An entry of ``status()``: the package's version when it was patched, and the replaced names."""
 
     version: str
     attributes: tuple[str, ...]
@@ -34,21 +34,21 @@ class Patched:
 
 @dataclass(frozen=True)
 class Sites:
-    """Where to patch: owner (a module or a class), name, and the new value of each."""
+    """The places to patch: owner (a module or a class), name, and the new value of each."""
 
     sites: list[tuple[Any, str, object]]
     has_c_of_its_own: bool = False
-    """The host's own code there is faster than our fallback codec."""
+    """True if the host's own code there is faster than our fallback codec."""
 
 
 class Patch(Protocol):
-    """A function of ``wsfast.patch`` that patches one host. ``force``: whatever its version, or its C."""
+    """A function of ``wsfast.patch`` that patches one host. ``force``: patch any version, and patch over its C too."""
 
     def __call__(self, *, force: bool = False) -> None: ...
 
 
 def patches(find_sites: Callable[[], Sites]) -> Patch:
-    """Make the function that patches the host with the name of ``find_sites``, which imports it."""
+    """Make the function that patches the host with the name of ``find_sites``; only a call of it imports the host."""
 
     def patch(*, force: bool = False) -> None:
         _apply(find_sites.__name__, force, find_sites)
@@ -80,12 +80,12 @@ class _Replacement:
 
 _MISSING: Final = object()
 _lock: Final = threading.RLock()
-# By name of the host: its version, and what we did.
+# By the name of the host: its version, and our replacements.
 _patches: Final[dict[str, tuple[str, list[_Replacement]]]] = {}
 
 
 def status() -> dict[str, Patched]:
-    """Return what is patched at the moment, by the names of the functions."""
+    """Return the packages that are patched now, by the names of their functions."""
     with _lock:
         return {
             name: Patched(version, tuple(str(each) for each in replacements))
@@ -94,10 +94,12 @@ def status() -> dict[str, Patched]:
 
 
 def unpatch(name: str) -> None:
-    """Undo the patch of this name; a package's name does too, as in "websocket-client". Without a patch, do nothing.
+    """Undo the patch of this name; a package's name works too, as in "websocket-client". Without a patch, do nothing.
 
-    Raises ``PatchError``, and undoes nothing, if somebody else has replaced one of its names since: their
-    replacement may rest on ours, and has to go first. ``ValueError`` for a name that no function here has.
+    Raises:
+        PatchError: somebody else has replaced one of the names after us. Their code may call ours, so undo theirs
+            first. Nothing is undone.
+        ValueError: no function here has this name.
     """
     host = host_named(name)
     if host is None or not host.patch:
@@ -136,7 +138,7 @@ def _apply(name: str, force: bool, find_sites: Callable[[], Sites]) -> None:
 
     with _lock:
         if name in _patches:
-            return  # By another thread. The sites that we found may be ours already.
+            return  # Another thread has patched it. The sites that we found may be ours already.
         if sites.has_c_of_its_own and codec.IMPLEMENTATION != "native" and not force:
             raise PatchError(
                 f"{host.distribution} {version} has C of its own, which is faster than the fallback codec that is in "

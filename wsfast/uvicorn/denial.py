@@ -1,6 +1,6 @@
 """The application's own response to a request that it refuses (ASGI's Websocket Denial Response).
 
-How long its body is decides how it is framed (RFC 9112 6), and is known early or late; that is all there is here.
+The length of its body decides its framing (RFC 9112 6). It is known early or late, and this file handles both.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from ..http import Headers
 
 
 class Denial:
-    """A response of the application's that refuses the connection (ASGI's Websocket Denial Response).
+    """A response of the application that refuses the connection (ASGI's Websocket Denial Response).
 
-    Its head goes out as soon as the length of the body is known: at once when the application gives it, else with
-    the first part of the body, which may turn out to be the only one. Methods return the bytes to write.
+    Its head goes out when the length of the body is known. If the application gives the length, that is at once. If
+    not, it is with the first part of the body, which may be the only one. Methods return the bytes to write.
     """
 
     def __init__(
@@ -23,11 +23,11 @@ class Denial:
     ) -> None:
         self.status = status
         self._headers = Headers(headers)
-        self._headers.pop("Transfer-Encoding", None)  # which is ours to choose
+        self._headers.pop("Transfer-Encoding", None)  # we choose it
         self._has_body = status not in (http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_MODIFIED)
         self._is_chunked = False
         self._is_head_sent = False
-        self._n_missing: int | None = None  # bytes of the body, if it was said how many there are
+        self._n_missing: int | None = None  # missing bytes of the body; None if its length was not announced
         if "Content-Length" in self._headers:
             self._n_missing = int(self._headers["Content-Length"])
         given = set(self._headers)
@@ -41,7 +41,11 @@ class Denial:
         return b"" if self._n_missing is None and self._has_body else self._head()
 
     def body(self, data: bytes, is_last: bool) -> bytes:
-        """Raises ``RuntimeError`` when the application has announced another length."""
+        """Return the bytes of the next part of the body, and of the head before it if it was not sent.
+
+        Raises:
+            RuntimeError: the application has announced another length.
+        """
         if not self._has_body:
             return b""
         if self._n_missing is not None:
@@ -66,7 +70,7 @@ class Denial:
         return head + chunk + (b"0\r\n\r\n" if is_last else b"")
 
     def give_up(self) -> bytes:
-        """What is to be written when the application has ended: the head, if nothing was."""
+        """Return the bytes to write when the application has ended: the head, if it was not sent."""
         if self._is_head_sent:
             return b""
         self._headers["Content-Length"] = "0"
@@ -78,7 +82,7 @@ class Denial:
 
 
 def phrase_of(status: int) -> str:
-    """Return the reason phrase of a status; empty for one that nobody has registered."""
+    """Return the reason phrase of a status; empty if the status is not registered."""
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:

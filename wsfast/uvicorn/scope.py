@@ -1,4 +1,4 @@
-"""The scope of a connection (ASGI's WebSocket protocol): the request, as the application sees it."""
+"""The scope of a connection (ASGI's WebSocket protocol): the request in the form that the application gets."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def make_scope(
 
 
 def decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Return ASGI's headers as ``wsfast.headers`` takes them: a ``str`` stands for bytes in ISO 8859-1."""
+    """Return ASGI's headers in the form of ``wsfast.headers``: a ``str`` stands for bytes in ISO 8859-1."""
     return [(name.decode("iso-8859-1"), value.decode("iso-8859-1")) for name, value in headers]

@@ -6,11 +6,11 @@
     async with serve(handler, "127.0.0.1", 8765, create_connection=ServerConnection):
         ...
 
-``ClientConnection`` is for ``websockets.asyncio.client.connect``, ``wsfast.websockets.sync`` has both for threads;
-``ServerProtocol`` and ``ClientProtocol`` are for those who use ``websockets`` without I/O. All else stays as it was:
+``ClientConnection`` is for ``websockets.asyncio.client.connect``; ``wsfast.websockets.sync`` has both for threads.
+``ServerProtocol`` and ``ClientProtocol`` are for users of ``websockets`` without I/O. All else stays unchanged:
 handshakes, extensions, keepalive, logs and exceptions are those of ``websockets``.
 
-``websockets`` is imported when the first of these names is used, ``sync`` among them.
+The first use of one of these names, or of ``sync``, imports ``websockets``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HOMES = {
 }
 
 
-if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
+if not TYPE_CHECKING:  # A module with ``__getattr__`` has every name, for type checkers.
 
     def __getattr__(name: str) -> Any:
         if name == "sync":

@@ -1,7 +1,7 @@
 """Connections for ``create_connection=`` of ``websockets.asyncio``'s ``connect`` and ``serve``.
 
-They have our frames, and a shorter way for the usual ``send``: a whole message, while the connection is open. Theirs
-enters an asynchronous context manager for each message.
+They have our frames, and a shorter path for the usual ``send``: a whole message while the connection is open. The path
+of ``websockets`` enters an asynchronous context manager for each message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Sending(Connection):
         protocol = self.protocol
         is_str = type(message) is str
         if (
-            self.send_in_progress is not None  # a fragmented message, which has to end first (RFC 6455 5.4)
+            self.send_in_progress is not None  # a fragmented message, which must end first (RFC 6455 5.4)
             or protocol.state is not OPEN
             or not (is_str or type(message) is bytes)
         ):
@@ -44,7 +44,7 @@ class _Sending(Connection):
             if self.paused or self.transport.is_closing():
                 await self.drain()
         except Exception as error:
-            # An error of the network. The next lines are those of their context manager.
+            # An error of the network. The next lines do the same as their context manager.
             getattr(self, _SET_EXC)(error)
             self.transport.abort()
             await asyncio.shield(self.connection_lost_waiter)

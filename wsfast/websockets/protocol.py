@@ -1,13 +1,13 @@
 """The sans-I/O protocols of ``websockets`` with the frames of wsfast: both roles.
 
-``websockets`` has a class for each role, on top of one ``Protocol``. ``_Frames`` goes between them, so that their
-``super().parse()`` and ``self.send_frame()`` arrive here. They keep the handshakes, the states, the closing handshake
-and the answers to control frames. We turn bytes into frames, and frames into bytes.
+``websockets`` has a class for each role, on top of one ``Protocol``. ``_Frames`` goes between them. So their
+``super().parse()`` and ``self.send_frame()`` call our methods. They keep the handshakes, the states, the closing
+handshake and the answers to control frames. We turn bytes into frames, and frames into bytes.
 
-Three rules. Whatever can be observed is theirs: events, exceptions, texts, close codes. So a faulty frame is handed to
-their own parser, byte for byte, and an error in their code is thrown into it: it waits between two frames all the time.
-Only lengths are judged here, as they accept those that RFC 6455 5.2 forbids. And no state is made before it is used, so
-that an object of theirs becomes one of ours by ``accelerate``, at any time before its first frame.
+Three rules. All observable behaviour is theirs: events, exceptions, texts, close codes. So their own parser gets a
+faulty frame, byte for byte. An error in their code is thrown into their parser, which always waits between two frames.
+Only lengths are judged here, because they accept forms that RFC 6455 5.2 forbids. And state is made on first use. So
+``accelerate`` can turn an object of theirs into one of ours, at any time before its first frame.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientProtocol", "ServerProtocol", "accelerate"]
 
-if int(_version.partition(".")[0]) < 16:  # There the attributes that are used here have other names.
+if int(_version.partition(".")[0]) < 16:  # Older versions name the attributes that we use differently.
     raise ImportError(f"wsfast.websockets needs websockets 16 or later, and {_version} is installed")
 
-# By number: to look an enumeration's member up in a dict costs a call of its __hash__, in Python.
+# By number: a dict look-up with an enum member calls its __hash__, in Python.
 _OPCODES: Final = [Opcode(number) if number in {*Opcode} else None for number in range(16)]
 _CONT: Final = Opcode.CONT
-_MAX_HEADER_SIZE: Final = 14  # RFC 6455 5.2
-_HEAD_SIZE: Final = _MAX_HEADER_SIZE + 125  # And all of a control frame's payload (5.5).
+_MAX_HEADER_SIZE: Final = 14  # bytes (RFC 6455 5.2)
+_HEAD_SIZE: Final = _MAX_HEADER_SIZE + 125  # The largest payload of a control frame is included (5.5).
 _ANY_RSV: Final = 0b111  # Extensions judge the reserved bits of data frames themselves (5.2).
 
 
 class _Frames(Protocol):
     """A class between ``websockets``' class for a role and its ``Protocol``."""
 
-    # On the class, so that an object that was made by websockets has them too. No more of them: with 31 attributes an
-    # object has a dict of its own on CPython 3.11, and receiving a fragment takes 1.1 times as long.
+    # On the class, so that objects made by websockets have them too. No more attributes: with 31 of them an object gets
+    # a dict of its own on CPython 3.11, and receiving a fragment takes 1.1 times as long.
     _decoder: FrameDecoder | None = None
     _encoder: FrameEncoder | None = None
-    # Bytes received of a frame that is not complete; -1: the handshake goes on, or the rest is discarded.
+    # Received bytes of an incomplete frame; -1: the handshake is not done, or the rest is discarded.
     _unfinished: int = -1
-    _head: bytes = b""  # The first of them: at least the header, and all of a control frame.
+    _head: bytes = b""  # The first of these bytes: at least the header, and all of a control frame.
 
     # Receiving
 
@@ -65,7 +65,7 @@ class _Frames(Protocol):
                 data = bytes(self.reader.buffer)
                 self.reader.discard()
                 next(self.parser)
-            # Not before: a server's extensions are settled after its parser has come here.
+            # Not earlier: a server's extensions are settled only when its parser has come to this point.
             decoder = self._decoder = self._new_decoder()
         self._receive_frames(decoder, data)
 
@@ -113,7 +113,7 @@ class _Frames(Protocol):
             for frame in frames:
                 payload = frame.payload
                 size = len(payload)
-                # 5.2: lengths are in their shortest form, so that the payload tells the size of its header.
+                # 5.2: lengths have their shortest form, so the payload length gives the size of the header.
                 unfinished -= size + header_size + (0 if size < 126 else 2 if size < 65536 else 8)
                 if self.current_size is not None or self.extensions:
                     self._receive_frame(frame)
@@ -131,7 +131,7 @@ class _Frames(Protocol):
             self._unfinished = 0
 
     def _receive_frame(self, received: ReceivedFrame) -> None:
-        """Receive a frame as one of a fragmented message, or with extensions."""
+        """Receive a frame of a fragmented message, or a frame with extensions."""
         opcode, rsv = _OPCODES[received.opcode], (received.rsv1, received.rsv2, received.rsv3)
         frame = Frame(opcode, received.payload, received.fin, *rsv)
         limit = self._size_limit()
@@ -145,7 +145,7 @@ class _Frames(Protocol):
         self.recv_frame(frame)
 
     def _size_limit(self) -> int | None:
-        """Return the size that the next data frame may have, after those of the same message."""
+        """Return the largest allowed size of the next data frame, in bytes, after the earlier ones of its message."""
         limit = self.max_message_size
         if limit is not None and self.current_size is not None:
             limit -= self.current_size
@@ -154,15 +154,15 @@ class _Frames(Protocol):
         return limit
 
     def _keep_head(self, decoder: FrameDecoder, chunk: bytes | bytearray, unfinished: int) -> None:
-        """Keep the head of the frame whose first ``unfinished`` bytes end with ``chunk``, and act on its faults."""
+        """Keep the head of an incomplete frame; its first ``unfinished`` bytes end with ``chunk``. Act on faults."""
         if self._decoder is not decoder:
-            return  # A Close frame came before: the rest is discarded.
+            return  # A Close frame came before, so the rest is discarded.
         start = len(chunk) - unfinished
         if start >= 0:
             head = b""
         elif len(self._head) < _HEAD_SIZE:
             head, start = self._head, 0
-        else:  # A data frame, whose header was judged.
+        else:  # A data frame, whose header was judged already.
             self._unfinished = unfinished
             return
         self._head = head + bytes(chunk[start : start + _HEAD_SIZE - len(head)])
@@ -179,7 +179,7 @@ class _Frames(Protocol):
     def _exceeds_limit(self) -> bool:
         """Tell whether the header of a fragment makes its message too big (10.4).
 
-        The decoder's limit is one for every frame, and this one depends on the fragments before.
+        The decoder has one limit for every frame; this limit depends on the earlier fragments.
         """
         if self._head[0] & 0b1111 != _CONT:
             return False
@@ -187,10 +187,10 @@ class _Frames(Protocol):
         return length is not None and limit is not None and length > limit
 
     def _declared_length(self) -> int | None:
-        """Return the payload length of the unfinished frame, in bytes, or None if it is not complete."""
+        """Return the payload length of the incomplete frame, in bytes; None if its header is not complete."""
         if len(self._head) < 2:
             return None
-        # As a BINARY frame of a server: a fragment needs those before it (5.4), and a mask would come first (5.2).
+        # Read as a BINARY frame of a server: a fragment would need earlier ones (5.4), and a mask comes first (5.2).
         decoder = FrameDecoder(Role.CLIENT, max_frame_size=None, headers=True)
         for header in decoder.feed(bytes((0x82, self._head[1] & 0x7F)) + self._head[2:]):
             if isinstance(header, FrameHeader):
@@ -198,7 +198,7 @@ class _Frames(Protocol):
         return None
 
     def _hand_over(self, data: bytes) -> None:
-        """Let the parser of websockets read on: ``data`` from the start of a frame, and all that comes later."""
+        """Let the parser of websockets read on: ``data`` from the start of a frame, and all later bytes."""
         self._leave()
         super().receive_data(data)
 
@@ -238,9 +238,9 @@ class ServerProtocol(_ServerProtocol, _Frames):
 
 
 def accelerate(protocol: Any) -> None:
-    """Give a ``ClientProtocol`` or ``ServerProtocol`` of websockets our frames, before it has received any.
+    """Give a ``ClientProtocol`` or ``ServerProtocol`` of websockets our frames, before it has received a frame.
 
-    One of a class that somebody derived from them is left as it is: that class may have a parser of its own.
+    An object of a derived class is left unchanged: that class may have a parser of its own.
     """
     if type(protocol) is _ClientProtocol:
         protocol.__class__ = ClientProtocol
@@ -249,6 +249,6 @@ def accelerate(protocol: Any) -> None:
     else:
         return
     if protocol.state is OPEN:
-        # Made without a handshake: its parser stands at the first frame already, and is theirs.
+        # It was made without a handshake: its parser waits for the first frame already, and it is theirs.
         protocol.parser = protocol.parse()
         next(protocol.parser)

@@ -3,10 +3,10 @@
     from wsfast.wsproto import ConnectionType, WSConnection         # in place of: from wsproto import ...
     from wsfast.wsproto.events import AcceptConnection, Request     # these are wsproto's own classes
 
-Ours are ``FrameProtocol``, the frames, and ``Connection``, ``H11Handshake`` and ``WSConnection``, which use it. All
-else is wsproto's (1.3, which has to be installed): handshake, events, extensions, exceptions, enums. So
-``isinstance`` holds across both packages, and objects of one can be given to the other. To import this package
-changes nothing of wsproto.
+Our own are ``FrameProtocol``, the frames, and the classes that use them: ``Connection``, ``H11Handshake`` and
+``WSConnection``. All else is wsproto's (1.3, which must be installed): handshake, events, extensions, exceptions,
+enums. So ``isinstance`` works across both packages, and each package takes the other's objects. Importing this package
+changes nothing in wsproto.
 """
 
 from __future__ import annotations

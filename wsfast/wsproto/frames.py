@@ -1,11 +1,12 @@
-"""The ``FrameProtocol`` of wsproto on our codec: bytes in, wsproto's ``Frame`` tuples out, and the other way.
+"""wsproto's ``FrameProtocol`` on our codec: from bytes to wsproto's ``Frame`` tuples, and back.
 
-It is wsproto's class with another parser. A message of one frame that lies whole in the received bytes is one call of
-``MessageDecoder``. All else goes through ``FrameDecoder``: payloads are handed on as they come, and extensions see the
-header first. Text in parts is decoded here (8.1), and wsproto reads Close frames (5.5.1).
+It is wsproto's class with another parser. If a message has one frame, and that frame is whole in the received bytes,
+one call of ``MessageDecoder`` decodes it. All other frames go through ``FrameDecoder``: it passes payloads on in the
+parts that arrive, and extensions see the header first. Text in parts is decoded here (8.1), and wsproto reads Close
+frames (5.5.1).
 
-One rule: whatever can be observed is wsproto's. So a faulty frame is handed to wsproto's own parser, byte for byte, and
-that one reads on. Its words, its codes, and the order of its checks need no copy here.
+One rule: all observable behaviour is wsproto's. So wsproto's own parser gets a faulty frame, byte for byte, and reads
+on from there. Its texts, its codes, and the order of its checks need no copy here.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameProtocol"]
 
-# Names of their own: looking up a member of an enum takes 75 ns on CPython 3.11.
+# Module names for enum members: looking up a member takes 75 ns on CPython 3.11.
 _TEXT: Final = Opcode.TEXT
 _BINARY: Final = Opcode.BINARY
 _CLOSE: Final = Opcode.CLOSE
-# By number: looking a member of an enum up in a dict calls its __hash__, in Python.
+# By number: a dict look-up with an enum member calls its __hash__, in Python.
 _OPCODES: Final = [Opcode(number) if number in {*Opcode} else None for number in range(16)]
 _FINAL_TEXT: Final = 0x80 | _TEXT
 _FINAL_BINARY: Final = 0x80 | _BINARY
 _NO_RSV: Final = RsvBits(False, False, False)
 _ANY_RSV: Final = 0b111  # Extensions judge the reserved bits of data frames themselves (5.2).
-_MAX_TAIL_SIZE: Final = 14 + 125  # The longest header, and all of a control frame's payload (5.2, 5.5).
+_MAX_TAIL_SIZE: Final = 14 + 125  # bytes: the longest header, and a control frame's payload (5.2, 5.5)
 
-_from_bytes = int.from_bytes  # the most significant byte first, as lengths have it (5.2)
+_from_bytes = int.from_bytes  # the most significant byte first, as in lengths (5.2)
 _new_tuple = tuple.__new__  # Frame(...) takes twice the time
 
 
 class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
-    """Frames of one connection, as ``wsproto.frame_protocol.FrameProtocol``; the bytes to send are ``bytes``.
+    """The frames of one connection, like ``wsproto.frame_protocol.FrameProtocol``; the bytes to send are ``bytes``.
 
-    ``extensions`` are wsproto's; those that are not enabled are left out.
+    ``extensions`` are wsproto's; an extension that is not enabled is left out.
     """
 
     def __init__(self, client: bool, extensions: Sequence[Extension]) -> None:
@@ -56,7 +57,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
         self._outbound_opcode: Opcode | None = None  # of the message that we are sending in fragments (5.4)
         self._opcode: Opcode | None = None  # of the message that we are receiving
         self._rest = b""  # the start of a character, at the end of its text so far
-        # wsproto's parsers, from a faulty frame on.
+        # wsproto's parsers; in use after a faulty frame.
         self._frame_decoder: Any = None
         self._message_decoder: Any = None
 
@@ -64,38 +65,39 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
         self._encoder = FrameEncoder(role)
         options: Any = {"headers": True, "allowed_rsv": _ANY_RSV} if self.extensions else {}
         self._decoder: FrameDecoder[Any] = FrameDecoder(role, max_frame_size=None, partial=True, **options)
-        self._chunks: list[bytes] = []  # received, and not decoded
-        self._data = b""  # the last that was decoded
-        self._frames: Iterator[Any] = iter(())  # its frames that were not taken
-        self._ended = False  # by a Close frame or a fault
-        self._at_rest = True  # between two messages, and everything that was received is taken
-        self._unfinished = 0  # bytes received of a frame that is not complete
-        self._tail = b""  # these bytes, as long as they are a header, or part of a control frame
+        self._chunks: list[bytes] = []  # received, and not decoded yet
+        self._data = b""  # the chunk that was decoded last
+        self._frames: Iterator[Any] = iter(())  # its frames that the caller has not taken yet
+        self._ended = False  # True after a Close frame or a fault
+        self._at_rest = True  # True between two messages, when everything received has been taken
+        self._unfinished = 0  # received bytes of an incomplete frame
+        self._tail = b""  # these bytes, while they are only a header, or part of a control frame
 
-        # It gets whole messages only, and so is never inside one.
+        # This decoder gets whole messages only, so it is never inside one.
         self._feed_whole = None
         if not self.extensions:
             self._feed_whole = codec.MessageDecoder(role, max_message_size=None, max_fragments=None).feed
-        self._mask_bit, self._header_size = (0, 2) if client else (0x80, 6)  # of the shortest header
+        self._mask_bit, self._header_size = (0, 2) if client else (0x80, 6)  # bytes of the shortest one
 
     # Receiving
 
     def receive_bytes(self, data: bytes) -> None:
-        """Take received bytes. ``received_frames`` returns the frames that are in them."""
+        """Take received bytes; ``received_frames`` returns their frames."""
         if type(data) is not bytes:
             data = bytes(memoryview(data))
-        # After a Close frame and after a fault bytes are ignored, and not kept.
+        # Bytes after a Close frame or a fault are ignored, and not kept.
         if data and not self._ended:
             self._chunks.append(data)
 
     def received_frames(self) -> Iterator[Frame]:
-        """Return an iterator over the frames, and parts of data frames, that were received.
+        """Return an iterator over the received frames, and parts of data frames.
 
-        It raises ``ParseFailed`` for a fault of the peer, after the frames before that.
+        Raises:
+            ParseFailed: a fault of the peer; the iterator raises it after the frames before the fault.
         """
         chunks = self._chunks
         if self._at_rest and len(chunks) == 1 and self._feed_whole is not None:
-            # The usual case, one message in one piece, without a generator.
+            # The usual case is one message in one piece. It needs no generator.
             chunk = chunks[0]
             size = len(chunk)
             end = self._end_of_whole(chunk, 0) if size > 1 else 0
@@ -105,20 +107,20 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
                     chunks.clear()
                     opcode = _TEXT if chunk[0] == _FINAL_TEXT else _BINARY
                     return iter((_new_tuple(Frame, (opcode, message[0], True, True)),))
-                self._feed_whole = None  # A fault: it is found again, by the other decoder.
+                self._feed_whole = None  # A fault: the other decoder will find it again.
             if not 0 < end < size:
-                self._at_rest = False  # It begins with no whole message.
+                self._at_rest = False  # The chunk does not begin with a whole message.
         return self._receive()
 
     def _end_of_whole(self, data: bytes, pos: int) -> int:
-        """Return where the frame at ``pos`` ends, if it may be a whole message; else 0. At least 2 bytes are there.
+        """Return the end of the frame at ``pos`` if it may be a whole message, else 0. At least 2 bytes are there.
 
-        The decoder judges it: its bits, its mask, whether its length has the shortest form, and its text.
+        The decoder still judges the frame: its bits, its mask, the shortest form of its length, and its text.
         """
         first = data[pos]
         if first != _FINAL_TEXT and first != _FINAL_BINARY:
             return 0
-        length = data[pos + 1] ^ self._mask_bit  # 128 and above: not masked as it has to be
+        length = data[pos + 1] ^ self._mask_bit  # 128 and above: the mask bit is wrong for our role
         if length < 126:
             return pos + self._header_size + length
         if length == 126:
@@ -168,7 +170,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
             while size - pos > 1 and pos < (end := self._end_of_whole(data, pos)) <= size:
                 message = self._feed_whole(data[pos:end])
                 if not message:
-                    self._feed_whole = None  # A fault: it is found again, by the other decoder.
+                    self._feed_whole = None  # A fault: the other decoder will find it again.
                     break
                 opcode = _TEXT if data[pos] == _FINAL_TEXT else _BINARY
                 frames.append(_new_tuple(Frame, (opcode, message[0], True, True)))
@@ -183,9 +185,9 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
         self._frames = iter(frames)
 
     def _keep_tail(self) -> bool:
-        """Keep the bytes of the frame that is not complete. Return whether it is faulty, and was handed over."""
+        """Keep the bytes of the incomplete frame. Return True if the frame is faulty and was handed over."""
         is_faulty = self._decoder.failure is not None
-        # If it is longer than that, it is a data frame, and its header was judged.
+        # A longer tail belongs to a data frame, and its header was judged already.
         if is_faulty or self._unfinished <= _MAX_TAIL_SIZE:
             start = len(self._data) - self._unfinished
             self._tail = self._data[start:] if start >= 0 else self._tail + self._data
@@ -206,7 +208,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
         self._parse_more = self._parse_more_gen()
 
     def _show_header(self, header: FrameHeader) -> None:
-        """Show a header to the extensions; a bit that none of them claims must not be set (5.2)."""
+        """Show a header to the extensions; a reserved bit that none of them claims must not be set (5.2)."""
         wsproto.frame_protocol.FrameDecoder.extension_processing(
             cast(Any, self),
             _OPCODES[header.opcode],
@@ -219,7 +221,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
         payload, finished, fin = frame.payload, frame.frame_finished, frame.fin
         if finished:
             size = len(payload) + frame.offset
-            # 5.2: lengths are in their shortest form, so that the payload tells the size of its header.
+            # 5.2: lengths have their shortest form, so the payload length gives the size of the header.
             self._unfinished -= self._header_size + size + (0 if size < 126 else 2 if size < 65536 else 8)
         if self.extensions:
             payload = self._through_extensions(payload, finished, fin)
@@ -228,9 +230,9 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
             whole = Frame(opcode, payload, True, True)
             if opcode is not _CLOSE:
                 return whole
-            self._ended = True  # 5.5.1: nothing comes after it
+            self._ended = True  # 5.5.1: a Close frame is the last one
             return self._process_close(whole)
-        # The decoder has judged the order of fragments (5.4), but not their text.
+        # The decoder has checked the order of fragments (5.4), but not their text.
         if self._opcode is None:
             self._opcode = opcode
         else:
@@ -250,7 +252,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
         return _new_tuple(Frame, (opcode, received, finished, message_finished))
 
     def _through_extensions(self, payload: bytes, frame_finished: bool, fin: bool) -> bytes:
-        """Pass a payload, or a part of one, through the extensions, and add the bytes that they held back."""
+        """Pass a payload, or a part of one, through the extensions; add the bytes that they held back."""
         for extension in self.extensions:
             payload = _unless_refused(extension.frame_inbound_payload_data(cast(Any, self), payload))
         if frame_finished:
@@ -261,7 +263,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
     # Sending
 
     def send_data(self, payload: bytes | bytearray | memoryview | str = b"", fin: bool = True) -> bytes:
-        """Return the frame of a message, or of the next fragment of one (5.4)."""
+        """Return the frame of a message, or of its next fragment (5.4)."""
         if fin and self._outbound_opcode is None and not self.extensions:
             if isinstance(payload, str) or isinstance(payload, (bytes, bytearray)):  # noqa: SIM101 - 30 ns
                 return self._encoder.message(payload)
@@ -281,7 +283,7 @@ class FrameProtocol(wsproto.frame_protocol.FrameProtocol):
 
 
 def _unless_refused(result: Any) -> bytes:
-    """Return the bytes that an extension gave, unless it gave the reason of a failure."""
+    """Return an extension's bytes; raise if it returned the reason of a failure instead."""
     if isinstance(result, CloseReason):
         raise ParseFailed("error in extension", result)
     return bytes(result or b"")

@@ -18,12 +18,12 @@ class H11Handshake(wsproto.handshake.H11Handshake):
 
     @property
     def connection(self) -> wsproto.connection.Connection | None:
-        """The connection, once the handshake has made one."""
+        """The connection; None until the handshake has made it."""
         made = self._connection
         if made is None or isinstance(made, Connection):
             return made
-        # The base class makes one of wsproto's, at the end of the handshake. Ours takes its place before anybody has
-        # it. A client's starts with the bytes that came after the handshake; a server's with none.
+        # The base class makes wsproto's own connection at the end of the handshake. Ours replaces it before anybody
+        # gets it. A client's starts with the bytes after the handshake; a server's starts with none.
         connection_type = ConnectionType.CLIENT if self.client else ConnectionType.SERVER
         trailing_data = self._h11_connection.trailing_data[0] if self.client else b""
         ours = Connection(connection_type, made._proto.extensions, trailing_data)
