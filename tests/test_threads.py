@@ -7,6 +7,7 @@ ones are locked for the length of a call all the same, as a crash would be worse
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 from collections import Counter
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, frame, join, load_codec
+from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, frame, join, load_codec, run_python
 
 import wsfast
 from wsfast.connection import Connection
@@ -209,3 +210,39 @@ def test_one_encoder_of_the_native_codec() -> None:
     keys = [one[2:6] for part in frames for one in part]
     # Of 4000 random keys of 32 bits two are the same in one run of 500; ten never are.
     assert len(set(keys)) > 3990
+
+
+# A buffer that another process changes
+
+CHANGING = """
+import mmap, os, signal, sys
+from wsfast.codec import MessageDecoder, Role
+
+SIZE = 3 * 100_000
+HEADER = b"\\x81\\x7f" + SIZE.to_bytes(8, "big")
+shared = mmap.mmap(-1, len(HEADER) + SIZE)
+wide, narrow = "안".encode() * (SIZE // 3), b"a" * SIZE
+shared[:] = HEADER + wide
+child = os.fork()
+if child == 0:
+    while os.getppid() != 1:
+        shared[len(HEADER):] = narrow
+        shared[len(HEADER):] = wide
+    os._exit(0)
+try:
+    for _ in range(300):
+        for message in MessageDecoder(Role.CLIENT, max_message_size=None).feed(shared):
+            # A str that CPython made has the narrowest kind for its highest character.
+            assert sys.getsizeof(message) == sys.getsizeof("".join(list(message)))
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="another process has to change the buffer")
+@pytest.mark.parametrize("pure", ["0", "1"], ids=["native", "fallback"])
+def test_a_buffer_that_changes_is_read_once(pure: str) -> None:
+    """What is measured is what is used: a text that changes meanwhile cannot lead out of its str."""
+    result = run_python(CHANGING, WSFAST_PURE=pure)
+    assert (result.returncode, result.stderr) == (0, "")
