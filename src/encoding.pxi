@@ -83,13 +83,22 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
 
     def message(self, data, text=None, compress=None):
         """Encode a whole message as one frame (RFC 6455 5.6; RFC 7692 7.2.1)."""
+        if self.message_type != WSFAST_NO_MESSAGE or self.deflate is not None:
+            return self.judged_message(data, text, compress)
+        return self.plain_message(data, text)
+
+    cdef bytes judged_message(self, object data, object text, object compress):
+        """As message(), if that is out of order or may be compressed."""
         cdef bytes frame
         if self.message_type != WSFAST_NO_MESSAGE:
             raise RuntimeError(mistakes.MESSAGE_UNFINISHED)  # 5.4
-        if self.deflate is not None and (compress is None or compress):
+        if compress is None or compress:
             frame = self.deflated_message(data, text, compress is None)
             if frame is not None:
                 return frame
+        return self.plain_message(data, text)
+
+    cdef inline bytes plain_message(self, object data, object text):
         if PyUnicode_Check(data):
             return self.encode_str(0x80 | (WSFAST_TEXT if text is None or text else WSFAST_BINARY), data)
         if text is None or not text:
