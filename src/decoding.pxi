@@ -4,7 +4,11 @@
 # in a chunk goes straight into its final object.
 
 cdef class MessageDecoder(_Decoder):
-    """Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argument means."""
+    """MessageDecoder(role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, \
+max_feed_events=None, max_feed_size=None, text="str", inflate=None)
+--
+
+Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argument means."""
 
     cdef readonly object max_message_size
     cdef readonly object max_frame_size
@@ -36,14 +40,14 @@ cdef class MessageDecoder(_Decoder):
         self.max_feed_events = max_feed_events
         self.max_feed_size = max_feed_size
         if text not in ("str", "bytes"):
-            raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
+            raise ValueError(mistakes.not_a_text_option(text))
         self.text_as_bytes = text == "bytes"
         self.small_size = -1 if self.rules.max_fragments == 0 else <int>min(
             <uint64_t>WSFAST_MAX_CONTROL_SIZE, self.rules.max_message_size, self.rules.max_frame_size)
         self.expects_ascii = 1
         if inflate is not None:
             if not callable(inflate):
-                raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
+                raise TypeError(mistakes.not_a_function("inflate", inflate))
             self.inflate = inflate
             self.rules.inflates = 1
             self.rules.allowed_rsv = WSFAST_RSV1
@@ -394,7 +398,10 @@ cdef class MessageDecoder(_Decoder):
 
 @cython.final
 cdef class FrameDecoder(_Decoder):
-    """Bytes in, frames out (RFC 6455 5). ``native.pyi`` says what each argument means."""
+    """FrameDecoder(role, *, max_frame_size=1_048_576, max_fragments=None, partial=False, headers=False, allowed_rsv=0)
+--
+
+Bytes in, frames out (RFC 6455 5). ``native.pyi`` says what each argument means."""
 
     cdef bint partial
 
@@ -403,10 +410,10 @@ cdef class FrameDecoder(_Decoder):
         self.rules.max_message_size = UINT64_MAX
         self.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
         self.rules.max_fragments = limit_of(max_fragments, "max_fragments")
-        if type(allowed_rsv) is not int:
-            raise TypeError(f"allowed_rsv must be an int, not {type(allowed_rsv).__name__}")
+        if not isinstance(allowed_rsv, int) or isinstance(allowed_rsv, bool):
+            raise TypeError(mistakes.not_an_int("allowed_rsv", allowed_rsv))
         if not 0 <= allowed_rsv <= 7:
-            raise ValueError(f"allowed_rsv must be 0 to 7, not {allowed_rsv}")
+            raise ValueError(mistakes.rsv_out_of_range(allowed_rsv))
         self.rules.allowed_rsv = <uint8_t>(<int>allowed_rsv << 4)
         self.partial = bool(partial)
         self.headers = bool(headers)

@@ -1,9 +1,10 @@
 # Limits, faults and pieces: the small steps that the decoders share.
 #
-# A limit is judged here once, when a decoder is made. The texts of faults are those of wsfast/faults.py.
+# A limit is checked here once, when a decoder is made. The texts of faults are in wsfast/faults.py, those of our
+# caller's mistakes in wsfast/mistakes.py.
 
 cdef uint64_t bound_of(object bound, str name) except? 0:
-    """A bound of one feed: a limit that lets something through."""
+    """A bound of one feed: as a limit, but at least 1."""
     cdef uint64_t value = limit_of(bound, name)
     if value == 0:
         raise ValueError(mistakes.no_bound(name))
@@ -11,17 +12,17 @@ cdef uint64_t bound_of(object bound, str name) except? 0:
 
 
 cdef uint64_t limit_of(object limit, str name) except? 0:
-    """A limit as the rules hold it: None is no limit, and so is more than a length can say."""
+    """A limit as `wsfast_rules` has it. None is no limit; a limit of 64 bits or more is none either."""
     if limit is None:
         return UINT64_MAX
     if not isinstance(limit, int) or isinstance(limit, bool):
-        raise TypeError(f"{name} must be an int or None, not {type(limit).__name__}")
+        raise TypeError(mistakes.not_a_limit(name, limit))
     if limit < 0:
-        raise ValueError(f"{name} must not be negative, and is {limit}")
+        raise ValueError(mistakes.negative_limit(name, limit))
     return <uint64_t>min(limit, UINT64_MAX)
 
 
-# By verdict. Those with numbers in their text are functions of them.
+# By verdict. A fault with numbers in its text is a function of them.
 cdef tuple FAULTS = (
     None,
     faults.reserved_bits,
@@ -43,7 +44,7 @@ cdef tuple FAULTS = (
 
 
 cdef object fault_of(wsfast_verdict verdict, const wsfast_rules* rules, const wsfast_header* header):
-    """The failure that a verdict stands for, with its numbers."""
+    """The failure for a verdict, with its numbers."""
     cdef uint64_t* numbers = [0, 0]
     cdef int n_numbers = wsfast_fault_numbers(verdict, rules, header, numbers)
     fault = FAULTS[<int>verdict]
@@ -53,7 +54,7 @@ cdef object fault_of(wsfast_verdict verdict, const wsfast_rules* rules, const ws
 
 
 cdef object parse_close(bytes payload):
-    """The Close event, or the failure, that the body of a Close frame is (RFC 6455 5.5.1, 7.4)."""
+    """The Close event for the body of a Close frame, or the failure (RFC 6455 5.5.1, 7.4)."""
     cdef int code
     if not payload:
         return Close()
@@ -103,7 +104,7 @@ cdef class _Room:
     cdef char* start
     cdef Py_ssize_t size
     cdef Py_ssize_t n_views
-    cdef bint closed                # the received bytes are in use: nobody else may write here any more
+    cdef bint closed                # the received bytes are in use: nobody else may write here
 
     def __dealloc__(self):
         Py_XDECREF(self.owner)
@@ -111,7 +112,7 @@ cdef class _Room:
     def __getbuffer__(self, Py_buffer* view, int flags):
         if self.closed:
             raise BufferError(mistakes.BUFFER_USED)
-        # Not by PyBuffer_FillInfo(): it would lose the reference to None that Cython has put into view.obj.
+        # PyBuffer_FillInfo() would lose the reference to None that Cython has put into view.obj.
         view.obj = self
         view.buf = self.start
         view.len = self.size
@@ -130,23 +131,23 @@ cdef class _Room:
 
 
 cdef enum:
-    BUSY = 1        # in a call, which can come back to Python: to inflate(), a finalizer, a signal handler
-    WAITING = 2     # bytes wait that came before the next chunk
+    BUSY = 1        # in a call. Python code runs in it: inflate(), a finalizer, a signal handler
+    WAITING = 2     # bytes of an earlier chunk wait
     VIEW = 4        # get_buffer() has given away a view
 
 
-# Bytes of a frame that have to be missing before it is received in place; and the room that is offered then,
-# unless more than that was received already.
+# A frame is received in place if at least so many of its bytes are missing. The room that is offered then has this
+# size too, unless more of the message was received already.
 cdef Py_ssize_t LARGE_SIZE = 65_536
 
 
-# Bytes of a payload that are unmasked before they are looked at again. Text stays in the fastest cache; and what is
-# compressed takes no memory to speak of beside what comes out of it.
+# Bytes of a payload that are unmasked in one step. Text stays in the fastest cache until it is checked. The step for
+# a compressed payload is smaller: it takes little memory next to its inflated bytes.
 cdef Py_ssize_t BLOCK_SIZE = 16_384
 cdef Py_ssize_t DEFLATED_BLOCK_SIZE = 2048
 
 
 cdef uint64_t max_deflated_size(uint64_t max_message_size) noexcept:
-    """Bytes that a compressed message of `max_message_size` may have (10.4): no encoder needs an eighth more."""
+    """Bytes that a compressed message may have on the wire (10.4): no encoder needs an eighth more than its size."""
     cdef uint64_t more = max_message_size // 8 + 1024
     return UINT64_MAX if max_message_size > UINT64_MAX - more else max_message_size + more

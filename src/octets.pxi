@@ -1,16 +1,16 @@
 # Masking (RFC 6455 5.3) and UTF-8 (8.1), one call each: the public functions and ``Utf8Validator``.
 #
-# The work is done by the kernels. The fallback's room of the same name has the same functions in Python.
+# The kernels do the work. The fallback has the same functions in its octets.py.
 
 cdef inline uint32_t read_key(object masking_key) except? 0:
-    """The key as the kernels take it (RFC 6455 5.3)."""
+    """The key in the form that the kernels take (RFC 6455 5.3)."""
     cdef Py_buffer key
     if type(masking_key) is bytes and PyBytes_GET_SIZE(masking_key) == 4:
         return wsfast_load32(<const uint8_t*>PyBytes_AS_STRING(masking_key))
     PyObject_GetBuffer(masking_key, &key, PyBUF_SIMPLE)
     try:
         if key.len != 4:
-            raise ValueError(f"masking key must have 4 bytes, not {key.len}")
+            raise ValueError(mistakes.wrong_key_size(key.len))
         return wsfast_load32(<const uint8_t*>key.buf)
     finally:
         PyBuffer_Release(&key)
@@ -36,13 +36,16 @@ def mask_inplace(buffer, masking_key, phase=0):
     cdef Py_buffer target
     cdef uint32_t key
     cdef int start
-    PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
+    try:
+        PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
+    except BufferError:
+        raise BufferError(mistakes.NOT_WRITABLE) from None
     try:
         key = read_key(masking_key)
         if type(phase) is not int:
             phase = index(phase)
         if not 0 <= phase <= 3:
-            raise ValueError(f"phase must be 0 to 3, not {phase}")
+            raise ValueError(mistakes.phase_out_of_range(phase))
         start = phase
         wsfast_mask(<uint8_t*>target.buf, <const uint8_t*>target.buf, target.len, wsfast_rotate_key(key, start))
         return (start + target.len) & 3
@@ -61,10 +64,13 @@ def utf8_valid(data):
 
 
 cdef class Utf8Validator:
-    """Check UTF-8 as it arrives, in pieces cut anywhere (RFC 6455 8.1)."""
+    """Utf8Validator()
+--
+
+Check UTF-8 as it arrives, in pieces cut anywhere (RFC 6455 8.1)."""
 
     cdef wsfast_utf8 state
-    cdef wsfast_measure measure     # nobody asks; it is part of the check
+    cdef wsfast_measure measure     # not used; the kernel fills it while it checks
     cdef bint valid
 
     def __cinit__(self):

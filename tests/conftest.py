@@ -17,7 +17,7 @@ from helpers import Peer, load_codec  # noqa: E402
 from memory import Memory  # noqa: E402
 from quick import QUICK  # noqa: E402
 
-import wsfast.connection  # noqa: E402
+from wsfast.connection import Connection  # noqa: E402
 from wsfast.events import Role  # noqa: E402
 
 
@@ -29,8 +29,7 @@ def codec(request: pytest.FixtureRequest) -> ModuleType:
 @pytest.fixture
 def connection_codec(codec: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Connections are made with this codec."""
-    monkeypatch.setattr(wsfast.connection, "MessageDecoder", codec.MessageDecoder)
-    monkeypatch.setattr(wsfast.connection, "FrameEncoder", codec.FrameEncoder)
+    monkeypatch.setitem(Connection.__init__.__kwdefaults__, "codec", codec)  # type: ignore[arg-type]
     return codec
 
 

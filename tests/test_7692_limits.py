@@ -13,7 +13,7 @@ from memory import Memory
 
 from wsfast import faults
 from wsfast.connection import Connection
-from wsfast.deflate import Agreement, Deflate, DeflatingEncoder, Inflater, accept
+from wsfast.deflate import Agreement, Deflate, Deflater, Inflater, accept
 from wsfast.events import Failure, Role
 
 MIB = 2**20
@@ -266,7 +266,7 @@ def test_without_context_takeover_a_context_is_gone_after_the_message(
 
     def used(parameters: str) -> Any:
         agreement = agree(parameters)
-        encoder = DeflatingEncoder(codec.FrameEncoder(Role.SERVER), agreement)
+        encoder = codec.FrameEncoder(Role.SERVER, deflate=Deflater(Role.SERVER, agreement))
         encoder.message(b"m" * 1000)
         encoder.fragment(b"m" * 1000)
         encoder.fragment(b"", fin=True)
@@ -285,7 +285,7 @@ def test_default_contexts_are_small(codec: ModuleType, memory: Memory) -> None:
     payload = payload_of(b"m" * 1000)
 
     def used() -> Any:
-        encoder = DeflatingEncoder(codec.FrameEncoder(Role.SERVER), agreement)
+        encoder = codec.FrameEncoder(Role.SERVER, deflate=Deflater(Role.SERVER, agreement))
         encoder.message(b"m" * 1000)
         inflater = Inflater(Role.SERVER, agreement)
         assert b"".join(inflater.inflate(payload, True)) == b"m" * 1000

@@ -32,9 +32,9 @@ from helpers import (
     splits,
 )
 
-import wsfast.connection
 from wsfast import faults
-from wsfast.deflate import Agreement, Deflate, DeflatingEncoder, Inflater, accept
+from wsfast.codec import FrameEncoder
+from wsfast.deflate import Agreement, Deflate, Deflater, Inflater, accept
 from wsfast.events import Close, Event, Failure, Ping, Role
 
 TAIL = b"\x00\x00\xff\xff"
@@ -475,10 +475,10 @@ def test_both_codecs_agree_on_random_streams(
 def make(codec: ModuleType) -> Any:
     def make(
         role: Role = Role.SERVER, parameters: str = TAKEOVER, random_bytes: Any = None, **config: Any
-    ) -> DeflatingEncoder:
-        return DeflatingEncoder(
-            codec.FrameEncoder(role, random_bytes=random_bytes), agree(parameters, **config)
-        )
+    ) -> FrameEncoder:
+        deflate = Deflater(role, agree(parameters, **config))
+        encoder: FrameEncoder = codec.FrameEncoder(role, random_bytes=random_bytes, deflate=deflate)
+        return encoder
 
     return make
 
@@ -746,7 +746,7 @@ def test_settings_reach_the_engine(make: Any) -> None:
     agreement = agree(engine=Engine(), mem_level=3, level=2, server_max_window_bits=11)
     assert calls  # to see if the settings are right
     calls.clear()
-    encoder = DeflatingEncoder(wsfast.connection.FrameEncoder(Role.SERVER), agreement)
+    encoder = FrameEncoder(Role.SERVER, deflate=Deflater(Role.SERVER, agreement))
     inflater = Inflater(Role.SERVER, agreement)
     assert calls == []  # contexts are made when they are used
     encoder.message(data)

@@ -7,16 +7,14 @@ from types import ModuleType
 import pytest
 from helpers import CLOSE, CONTINUATION, PING, TEXT, Peer, frame, join, parse_frame
 
-import wsfast.connection
 from wsfast.connection import Connection, ReadyState
 from wsfast.events import Close, Failure, Ping, Pong, Role
 from wsfast.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidState
 
 
 @pytest.fixture(autouse=True)
-def use_codec(codec: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wsfast.connection, "MessageDecoder", codec.MessageDecoder)
-    monkeypatch.setattr(wsfast.connection, "FrameEncoder", codec.FrameEncoder)
+def use_codec(connection_codec: ModuleType) -> None:
+    """Each test runs on both codecs."""
 
 
 @pytest.fixture

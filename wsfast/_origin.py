@@ -65,8 +65,8 @@ def _built() -> Any:
         return None
 
 
-def say_fallback() -> None:
-    """Say once that the fallback is in use, unless somebody asked for it."""
+def say_fallback(reason: str | None = None) -> None:
+    """Say once that the fallback is in use, unless somebody asked for it. Without ``reason`` it is looked for."""
     if silent or sys.implementation.name != "cpython" or sys.platform in ("emscripten", "wasi"):
         return
     built = _built()
@@ -76,5 +76,5 @@ def say_fallback() -> None:
 
     logging.getLogger("wsfast.codec").warning(
         "wsfast runs on its pure-Python codec, the slow one: %s (WSFAST_PURE=1 says that this is meant)",
-        why_fallback(),
+        why_fallback() if reason is None else reason,
     )

@@ -2,7 +2,7 @@
 
 ``IMPLEMENTATION`` tells which (``"native"`` or ``"fallback"``), ``KERNEL`` which instruction set its
 kernels use. ``WSFAST_PURE=1`` in the environment, read at import, forces the fallback. A fallback that nobody
-asked for is logged once. Both codecs stay importable next to each other, as ``wsfast.native`` and
+asked for is logged once, whatever its reason. Both codecs stay importable next to each other, as ``wsfast.native`` and
 ``wsfast.fallback``.
 
 This module must not import anything but the codec: it is what other servers embed.
@@ -46,7 +46,7 @@ elif _pure:
     from . import fallback as _codec
 else:
     try:
-        # Not `from . import`: its ImportError does not tell a missing module from a broken one.
+        # The ImportError of `from . import` does not tell a missing module from a broken one.
         import wsfast.native as _codec
     except ModuleNotFoundError as missing:
         # If the extension exists but does not load, raise: only "it was not built" falls back ...
@@ -60,15 +60,10 @@ else:
         # ... and "it is loaded in another interpreter of this process", which CPython or Cython says.
         if "interpreter" not in str(error):
             raise
-        import warnings
-
-        warnings.warn(
-            "wsfast.native works in one interpreter of a process, and this is another one: "
-            "the codec is the one in plain Python here (WSFAST_PURE=1 chooses it without this warning)",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        from . import _origin
         from . import fallback as _codec
+
+        _origin.say_fallback("wsfast.native works in one interpreter of a process, and this is another one")
 
 IMPLEMENTATION = _codec.IMPLEMENTATION
 KERNEL = _codec.KERNEL

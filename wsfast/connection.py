@@ -27,10 +27,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .codec import Close, CloseCode, Event, Failure, FrameEncoder, MessageDecoder, Ping, Role
-from .deflate import Agreement, DeflatingEncoder, Inflater
+from .deflate import Agreement, Deflater, Inflater
 from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidState
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from typing_extensions import Buffer
 
     from .handshake import ClientHandshake, ServerHandshake
@@ -71,6 +73,9 @@ class Connection:
     ``limit_names``: other names for our limits, if the user gave them under other names. They stand in the texts
     about a peer that exceeds a limit.
 
+    ``codec``: a module whose ``MessageDecoder`` and ``FrameEncoder`` are used, as ``wsfast.fallback``. None means
+    ``wsfast.codec``.
+
     ``decoder`` and ``encoder`` are the codec's. An adapter that uses them saves a call per message. It must check
     ``ready_state`` first, and read both again after ``open()``.
 
@@ -93,13 +98,17 @@ class Connection:
         text: Literal["str", "bytes"] = "str",
         random_bytes: Callable[[int], bytes] | None = None,
         limit_names: Mapping[str, str] | None = None,
+        codec: ModuleType | None = None,
     ) -> None:
         if handshake is not None and compression is not None:
             raise TypeError("compression is negotiated by the handshake: give it to that")
         self.role = role
         self.handshake = handshake
         self.ready_state = ReadyState.OPEN if handshake is None else ReadyState.CONNECTING
-        self.decoder = MessageDecoder(
+        new_decoder, new_encoder = (
+            (MessageDecoder, FrameEncoder) if codec is None else (codec.MessageDecoder, codec.FrameEncoder)
+        )
+        self.decoder: MessageDecoder = new_decoder(
             role,
             max_message_size=max_message_size,
             max_frame_size=max_frame_size,
@@ -108,7 +117,7 @@ class Connection:
             max_feed_size=max_feed_size,
             text=text,
         )
-        self.encoder: FrameEncoder | DeflatingEncoder = FrameEncoder(role, random_bytes=random_bytes)
+        self.encoder: FrameEncoder = new_encoder(role, random_bytes=random_bytes)
         self.compression: Agreement | None = None
         """The agreement about compressed messages (RFC 7692), or None."""
         self.close_sent: Close | None = None
@@ -118,6 +127,7 @@ class Connection:
         self.ending: Ending | None = None
         """The peer's Close or fault that was returned as an event and is not answered yet."""
         self._failed = False
+        self._random_bytes = random_bytes
         self._limit_names = limit_names or {}
         # Payloads of Pings to answer. 5.5.3 allows to answer the most recent ones only. So a peer that sends Pings and
         # reads nothing cannot fill our memory.
@@ -129,9 +139,8 @@ class Connection:
     def _compress(self, agreement: Agreement) -> None:
         """Replace the codec by one that inflates and deflates."""
         decoder, encoder = self.decoder, self.encoder
-        assert not isinstance(encoder, DeflatingEncoder)
         self.compression = agreement
-        self.decoder = MessageDecoder(
+        self.decoder = type(decoder)(
             self.role,
             max_message_size=decoder.max_message_size,
             max_frame_size=decoder.max_frame_size,
@@ -141,7 +150,9 @@ class Connection:
             text=decoder.text,
             inflate=Inflater(self.role, agreement).inflate,
         )
-        self.encoder = DeflatingEncoder(encoder, agreement)
+        self.encoder = type(encoder)(
+            self.role, random_bytes=self._random_bytes, deflate=Deflater(self.role, agreement)
+        )
 
     # Receiving
 
@@ -241,9 +252,10 @@ class Connection:
     # Sending
 
     def send(self, data: str | Buffer, text: bool | None = None, compress: bool | None = None) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary; ``text`` as in ``FrameEncoder.message``.
+        """Send a message: ``str`` as text, bytes-like as binary.
 
-        ``compress`` as in ``DeflatingEncoder`` if compression was negotiated; if not, nothing is compressed.
+        ``text`` and ``compress`` are those of ``FrameEncoder.message``. If compression was not negotiated, nothing is
+        compressed.
 
         Raises:
             InvalidState: the connection is not OPEN.
@@ -252,11 +264,7 @@ class Connection:
             ValueError: text that is not UTF-8.
         """
         self._require_open("send")
-        encoder = self.encoder
-        if isinstance(encoder, DeflatingEncoder):
-            self._to_send.append(encoder.message(data, text, compress))
-        else:
-            self._to_send.append(encoder.message(data, text))
+        self._to_send.append(self.encoder.message(data, text, compress))
 
     def send_fragment(
         self, data: str | Buffer, fin: bool = False, text: bool | None = None, compress: bool | None = None
@@ -271,11 +279,7 @@ class Connection:
             ValueError: text that is not UTF-8.
         """
         self._require_open("send_fragment")
-        encoder = self.encoder
-        if isinstance(encoder, DeflatingEncoder):
-            self._to_send.append(encoder.fragment(data, fin, text, compress))
-        else:
-            self._to_send.append(encoder.fragment(data, fin, text))
+        self._to_send.append(self.encoder.fragment(data, fin, text, compress))
 
     def ping(self, payload: Buffer = b"") -> None:
         """Send a Ping of at most 125 bytes (RFC 6455 5.5.2).

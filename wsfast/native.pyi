@@ -11,7 +11,7 @@ A peer's mistake is data: see ``failure``.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, Generic, Literal, overload
+from typing import Final, Generic, Literal, Protocol, overload
 
 from typing_extensions import Buffer, TypeVar
 
@@ -27,7 +27,7 @@ def apply_mask(data: Buffer, masking_key: Buffer) -> bytes:
     """
 
 def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
-    """Mask or unmask a writable ``buffer`` in place (RFC 6455 5.3).
+    """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3).
 
     ``phase`` (0 to 3) is the position in the key at which the buffer starts. Returns the phase at which
     the next piece of the same payload starts, so that pieces compose. Raises ``BufferError`` for a
@@ -193,33 +193,62 @@ class FrameDecoder(Generic[_FrameEvent]):
     @property
     def role(self) -> Role: ...
 
+class _Deflater(Protocol):
+    """The part of ``wsfast.deflate.Deflater`` that an encoder uses."""
+
+    threshold: int
+    def deflate(self, payload: bytes, fin: bool, may_choose: bool) -> bytes | None:
+        """Return the compressed payload of the next frame; None if a whole message should be sent as it is."""
+
+    def forget(self) -> None:
+        """Begin anew: the last payload is not sent."""
+
 class FrameEncoder:
     """Messages and control frames in, the bytes of one frame out (RFC 6455 5.2).
 
     ``role`` is ours: a client masks every frame with a new key from ``random_bytes`` (called with a number
     of bytes; None: ``os.urandom``, in batches, which a fork throws away). A key function is for tests and
     is called once a frame, for 4 bytes: RFC 6455 5.3 wants keys that nobody can predict.
+
+    ``deflate``: None, or the object that compresses messages (RFC 7692). See ``wsfast.deflate.Deflater``.
     """
 
-    def __init__(self, role: Role, *, random_bytes: Callable[[int], bytes] | None = None) -> None: ...
+    def __init__(
+        self,
+        role: Role,
+        *,
+        random_bytes: Callable[[int], bytes] | None = None,
+        deflate: _Deflater | None = None,
+    ) -> None: ...
     @property
     def role(self) -> Role: ...
+    @property
+    def deflate(self) -> _Deflater | None:
+        """None, or the object that compresses messages (RFC 7692)."""
+
     @property
     def in_message(self) -> bool:
         """True between ``fragment(..., fin=False)`` and ``fragment(..., fin=True)``."""
 
-    def message(self, data: str | Buffer, text: bool | None = None) -> bytes:
-        """Encode a whole message as one frame (RFC 6455 5.6).
+    def message(self, data: str | Buffer, text: bool | None = None, compress: bool | None = None) -> bytes:
+        """Encode a whole message as one frame (RFC 6455 5.6; RFC 7692 7.2.1).
 
         A ``str`` becomes text, a bytes-like object binary. ``text=True`` sends bytes as text: they have to
         be UTF-8, else ``ValueError``. ``text=False`` sends a ``str`` as binary. ``RuntimeError`` inside a
         fragmented message (5.4); ``UnicodeEncodeError`` for a lone surrogate (8.1).
+
+        ``compress`` is ignored without ``deflate``. True compresses the message, False sends it as it is, None
+        compresses a message that has at least ``deflate.threshold`` bytes. A mistake is found before the message is
+        compressed. The returned frames must be sent, in this order.
         """
 
-    def fragment(self, data: str | Buffer, fin: bool = False, text: bool | None = None) -> bytes:
-        """Encode the next fragment of a message (RFC 6455 5.4).
+    def fragment(
+        self, data: str | Buffer, fin: bool = False, text: bool | None = None, compress: bool | None = None
+    ) -> bytes:
+        """Encode the next fragment of a message (RFC 6455 5.4; RFC 7692 6.1).
 
-        The first decides the type, as in ``message``; a later one of the other type is a ``TypeError``.
+        The first decides the type, as in ``message``; a later one of the other type is a ``TypeError``. The first
+        decides too whether the message is compressed; ``compress`` of a later one is ignored.
         Bytes sent as text are checked over the whole message, and may be cut anywhere.
         """
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from wsfast.deflate import Deflate, DeflatingEncoder, Inflater, accept
+from wsfast.deflate import Deflate, Deflater, Inflater, accept
 from wsfast.events import Opcode, Role
 
 # Makes an operation anew, and what it is done with.
@@ -65,9 +65,8 @@ def inflater(engine: str) -> Any:
 def compressed(message: bytes) -> bytes:
     agreement = accept(["permessage-deflate; server_max_window_bits=15"], Deflate())
     assert agreement is not None
-    encoder = DeflatingEncoder(
-        importlib.import_module("wsfast.fallback").FrameEncoder(Role.CLIENT), agreement
-    )
+    fallback = importlib.import_module("wsfast.fallback")
+    encoder = fallback.FrameEncoder(Role.CLIENT, deflate=Deflater(Role.CLIENT, agreement))
     return encoder.message(message, text=True, compress=True)
 
 
@@ -95,11 +94,12 @@ def operations(codec: ModuleType) -> dict[str, Make]:
 
     def encoding(name: str, role: Role, encode: Callable[[Any], Any], deflate: bool = False) -> None:
         def make() -> tuple[Callable[[], Any], Any]:
-            encoder = codec.FrameEncoder(role, random_bytes=lambda size: KEY)
+            options = {}
             if deflate:
                 agreement = accept(["permessage-deflate; server_max_window_bits=15"], Deflate())
                 assert agreement is not None
-                encoder = DeflatingEncoder(encoder, agreement)
+                options["deflate"] = Deflater(role, agreement)
+            encoder = codec.FrameEncoder(role, random_bytes=lambda size: KEY, **options)
             return (lambda: encode(encoder)), encoder
 
         made[f"encode {role.value} {name}"] = make

@@ -16,7 +16,7 @@ import atheris
 with atheris.instrument_imports(include=["wsfast"]):
     import wsfast.fallback
     import wsfast.native
-    from wsfast.deflate import Deflate, DeflatingEncoder, Inflater, accept
+    from wsfast.deflate import Deflate, Deflater, Inflater, accept
     from wsfast.events import Close, Ping, Pong, Role
 
 from frames import TEXTS
@@ -49,8 +49,8 @@ def make(codec: Any, role: Role, agreement: Any) -> Any:
         number += 1
         return (number * 0x9E3779B97F4A7C15 & 0xFFFFFFFF).to_bytes(4, "big")[:size]
 
-    encoder = codec.FrameEncoder(role, random_bytes=key)
-    return encoder if agreement is None else DeflatingEncoder(encoder, agreement)
+    deflate = None if agreement is None else Deflater(role, agreement)
+    return codec.FrameEncoder(role, random_bytes=key, deflate=deflate)
 
 
 def data(source: Source) -> Any:

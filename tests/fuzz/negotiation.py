@@ -15,7 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["wsfast"]):
     from wsfast.codec import FrameEncoder, MessageDecoder
-    from wsfast.deflate import Deflate, DeflatingEncoder, Inflater, accept, confirm, offer
+    from wsfast.deflate import Deflate, Deflater, Inflater, accept, confirm, offer
     from wsfast.events import Role
     from wsfast.exceptions import InvalidHeaderFormat, NegotiationError
     from wsfast.headers import parse_extensions
@@ -170,7 +170,7 @@ def check_messages(servers: Any, clients: Any) -> None:
         (Role.SERVER, Role.CLIENT, servers, clients),
         (Role.CLIENT, Role.SERVER, clients, servers),
     ):
-        encoder = DeflatingEncoder(FrameEncoder(sender), sends)
+        encoder = FrameEncoder(sender, deflate=Deflater(sender, sends))
         decoder = MessageDecoder(receiver, inflate=Inflater(receiver, receives).inflate)
         for _ in range(2):
             assert decoder.feed(encoder.message(payload)) == [payload], decoder.failure

@@ -6,11 +6,11 @@ It is also compressed once for all server connections that compress each message
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..codec import Role
 from ..connection import ReadyState
-from ..deflate import Agreement, DeflatingEncoder
+from ..deflate import Agreement, Deflater
 from ..exceptions import ConcurrencyError
 from .connection import Connection
 from .sending import is_buffer
@@ -54,11 +54,10 @@ def broadcast(
             else:
                 connection.logger.warning("skipped broadcast: a message of fragments is being sent")
             continue
-        encoder, agreement = protocol.encoder, None
-        shares = protocol.role is Role.SERVER
-        if isinstance(encoder, DeflatingEncoder):
-            agreement = encoder.shared_with
-            shares = shares and agreement is not None
+        encoder = protocol.encoder
+        deflate = cast("Deflater | None", encoder.deflate)
+        agreement = None if deflate is None else deflate.shared_with
+        shares = protocol.role is Role.SERVER and (deflate is None or agreement is not None)
         frame = framed.get(agreement) if shares else None
         if frame is None:
             frame = encoder.message(message)

@@ -8,20 +8,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
 from ..connection import ReadyState
-from ..deflate import DeflatingEncoder
 from .transport import TransportSession
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-_Encode: TypeAlias = "Callable[[str | Buffer, bool | None], bytes]"
-_EncodeFragment: TypeAlias = "Callable[[str | Buffer, bool, bool | None], bytes]"
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 
@@ -72,8 +67,7 @@ class Sending(TransportSession):
             await self._send_fragments(cast("Iterable[str | Buffer]", message), text, compress)
             return
         # Compressing is part of this one call, with no await in it: what is compressed is sent.
-        encode = self._encode if compress is None else self._encoder_with(compress)[0]
-        frame = encode(cast("str | bytes", message), text)
+        frame = self._encode(cast("str | bytes", message), text, compress)
         if self._messages or self._batch:
             if self._add_to_batch(frame):
                 await self._give_way()
@@ -84,13 +78,6 @@ class Sending(TransportSession):
                 await self._give_way()
         if self._blocked:
             await self._drain()
-
-    def _encoder_with(self, compress: bool | None) -> tuple[_Encode, _EncodeFragment]:
-        """Return what encodes messages and fragments in this way, as far as it was negotiated."""
-        encoder = self.protocol.encoder
-        if isinstance(encoder, DeflatingEncoder):
-            return partial(encoder.message, compress=compress), partial(encoder.fragment, compress=compress)
-        return encoder.message, encoder.fragment
 
     async def _may_send(self) -> None:
         while self._fragmenting is not None:
@@ -115,17 +102,17 @@ class Sending(TransportSession):
                 f"a message must be str, bytes-like, or an iterable of those, not {type(fragments).__name__}"
             )
         self._fragmenting = self._loop.create_future()
-        encode = self._encoder_with(compress)[1]
+        encode = self.protocol.encoder.fragment
         last: str | bytes | None = None  # an empty fragment of the message's type, for the end
         try:
             if isinstance(fragments, AsyncIterable):
                 async for fragment in fragments:
-                    last = await self._send_fragment(encode(fragment, False, text), fragment)
+                    last = await self._send_fragment(encode(fragment, False, text, compress), fragment)
             else:
                 for fragment in fragments:
-                    last = await self._send_fragment(encode(fragment, False, text), fragment)
+                    last = await self._send_fragment(encode(fragment, False, text, compress), fragment)
             if last is not None:
-                await self._send_fragment(encode(last, True, text), last)
+                await self._send_fragment(encode(last, True, text, compress), last)
         except BaseException:
             if self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
                 self.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")

@@ -4,7 +4,7 @@ There are three parts. ``Deflate`` holds our caller's settings. In the opening h
 ``confirm`` make an ``Agreement`` of them. A connection then has one object for each direction:
 
     MessageDecoder(role, inflate=Inflater(role, agreement).inflate)     receives
-    DeflatingEncoder(FrameEncoder(role), agreement)                     sends, with the methods of ``FrameEncoder``
+    FrameEncoder(role, deflate=Deflater(role, agreement))               sends
 
 A host with its own handshake calls ``accept`` with the values of ``Sec-WebSocket-Extensions``. It passes the result
 to ``wsfast.connection.Connection(role, compression=agreement)``, which makes both objects.
@@ -15,14 +15,14 @@ compresses and frames, so that no cancellation or error can come between.
 """
 
 from .config import Compression, Deflate, load_engine, settings
-from .messages import DeflatingEncoder, Inflater
+from .messages import Deflater, Inflater
 from .negotiation import Agreement, accept, confirm, offer
 
 __all__ = [
     "Agreement",
     "Compression",
     "Deflate",
-    "DeflatingEncoder",
+    "Deflater",
     "Inflater",
     "accept",
     "confirm",

@@ -20,7 +20,7 @@ from ..events import (
     Role,
 )
 from ..faults import PeerFault
-from .judging import checked_bound, checked_int, parse_close
+from .judging import checked_bound, checked_rsv, parse_close
 from .layout import (
     CONTROL,
     FINAL_BINARY,
@@ -61,14 +61,14 @@ class MessageDecoder(FrameParser[Event]):
         text: Literal["str", "bytes"] = "str",
         inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None,
     ) -> None:
-        if inflate is not None and not callable(inflate):
-            raise TypeError(f"inflate must be a function, not {type(inflate).__name__}")
         allowed_rsv = 0 if inflate is None else RSV1
         super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv)
         self._max_feed_events = checked_bound("max_feed_events", max_feed_events)
         self._max_feed_size = checked_bound("max_feed_size", max_feed_size)
         if text not in ("str", "bytes"):
-            raise ValueError(f"text must be 'str' or 'bytes', not {text!r}")
+            raise ValueError(mistakes.not_a_text_option(text))
+        if inflate is not None and not callable(inflate):
+            raise TypeError(mistakes.not_a_function("inflate", inflate))
         self._text = text
         self._inflate = inflate
         self._utf8 = Utf8Validator()
@@ -257,9 +257,8 @@ class FrameDecoder(FrameParser[Frame | FrameHeader]):
         headers: bool = False,
         allowed_rsv: int = 0,
     ) -> None:
-        if checked_int("allowed_rsv", allowed_rsv) > 0b111:
-            raise ValueError(f"allowed_rsv is {allowed_rsv}, above 7")
-        super().__init__(role, None, max_frame_size, max_fragments, allowed_rsv)
+        super().__init__(role, None, max_frame_size, max_fragments, 0)
+        self._allowed_rsv = checked_rsv(allowed_rsv)
         self._partial = bool(partial)
         self._headers = bool(headers)
 

@@ -1,11 +1,9 @@
 """Limits, and the body of a Close frame: the small steps that the decoders share.
 
-A limit is judged here once, when a decoder is made.
+A limit is checked here once, when a decoder is made.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from .. import faults, mistakes
 from ..events import (
@@ -15,20 +13,23 @@ from ..events import (
 from ..faults import PeerFault
 from .octets import from_bytes
 
-if TYPE_CHECKING:
-    pass
 
-
-def checked_int(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, not an int")
-    if value < 0:
-        raise ValueError(f"{name} is {value}, below 0")
-    return value
+def checked_rsv(allowed_rsv: int) -> int:
+    if not isinstance(allowed_rsv, int) or isinstance(allowed_rsv, bool):
+        raise TypeError(mistakes.not_an_int("allowed_rsv", allowed_rsv))
+    if not 0 <= allowed_rsv <= 7:
+        raise ValueError(mistakes.rsv_out_of_range(allowed_rsv))
+    return allowed_rsv
 
 
 def checked_limit(name: str, limit: int | None) -> int | None:
-    return None if limit is None else checked_int(name, limit)
+    if limit is None:
+        return None
+    if not isinstance(limit, int) or isinstance(limit, bool):
+        raise TypeError(mistakes.not_a_limit(name, limit))
+    if limit < 0:
+        raise ValueError(mistakes.negative_limit(name, limit))
+    return limit
 
 
 def checked_bound(name: str, bound: int | None) -> int | None:

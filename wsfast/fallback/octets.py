@@ -8,6 +8,8 @@ import sys
 from codecs import utf_8_decode
 from typing import TYPE_CHECKING, Final
 
+from .. import mistakes
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -17,23 +19,32 @@ _XOR_BLOCK_SIZE: Final = 4096
 
 
 def to_bytes(data: Buffer) -> bytes:
-    """Return the raw bytes of any C-contiguous bytes-like object, whatever its items are."""
+    """Return the raw bytes of any C-contiguous bytes-like object, whatever the type of its items."""
     if type(data) is bytes:
         return data
-    with memoryview(data) as view:
+    with view_of(data) as view:
         if not view.c_contiguous:
-            raise BufferError("buffer is not C-contiguous")
+            raise BufferError(mistakes.NOT_CONTIGUOUS)
         return view.tobytes()
+
+
+def view_of(data: Buffer) -> memoryview:
+    try:
+        return memoryview(data)
+    except TypeError as error:
+        # The text is then the one that CPython has where no memoryview is involved.
+        raise TypeError(str(error).removeprefix("memoryview: ")) from None
 
 
 # Masking (5.3)
 
-# The most significant byte first, as lengths have it (5.2). Looked up once: XOR of 32 bytes 1.5 times as fast.
+# The most significant byte comes first, as in lengths (5.2). The lookup is done once: XOR of 32 bytes is 1.5 times as
+# fast then.
 from_bytes: Final = int.from_bytes
 
 
 def xor_by_integers(data: bytes, masking_key: bytes) -> bytes:
-    """XOR with the repeated key, as one long integer, or above 4 KiB as one a block.
+    """XOR with the repeated key, as one long integer; above 4 KiB, as one integer for each block of 4 KiB.
 
     Blocks are 1.9 times as fast as one integer at 64 KiB and 2.4 times at 1 MiB. Four ``bytes.translate``,
     one for each byte of the key, take the same time at 16 KiB and 4 times as long at 32 bytes (bench_mask, 3.11).
@@ -69,7 +80,7 @@ xor: Final = xor_by_octets if sys.implementation.name == "pypy" else xor_by_inte
 def checked_key(masking_key: Buffer) -> bytes:
     key = to_bytes(masking_key)
     if len(key) != 4:
-        raise ValueError(f"masking key has {len(key)} bytes, not 4")
+        raise ValueError(mistakes.wrong_key_size(len(key)))
     return key
 
 
@@ -80,13 +91,13 @@ def apply_mask(data: Buffer, masking_key: Buffer) -> bytes:
 
 def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
     """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3)."""
-    key = checked_key(masking_key)
-    phase = operator.index(phase)
-    if not 0 <= phase <= 3:
-        raise ValueError(f"phase is {phase}, not 0 to 3")
-    with memoryview(buffer) as view:
-        if view.readonly:
-            raise BufferError("buffer is read-only")
+    with view_of(buffer) as view:
+        if view.readonly or not view.c_contiguous:
+            raise BufferError(mistakes.NOT_WRITABLE)
+        key = checked_key(masking_key)
+        phase = operator.index(phase)
+        if not 0 <= phase <= 3:
+            raise ValueError(mistakes.phase_out_of_range(phase))
         masked = xor(to_bytes(view), key[phase:] + key[:phase])
         # readinto() writes raw bytes; a memoryview refuses to, for items of some formats.
         io.BytesIO(masked).readinto(view)
@@ -106,8 +117,8 @@ def utf8_rest(data: bytes) -> bytes | None:
         return None
     rest = data[valid_size:]
     # After ED A0 to ED BF, the start of a surrogate, CPython waits for a third byte that cannot mend it.
-    # It is the only prefix at which it does so: all of up to 3 bytes and the edges of 4 were compared
-    # with table 3-7 of the Unicode standard.
+    # This is the only such prefix. All prefixes of up to 3 bytes, and the edges of 4, were compared with table 3-7 of
+    # the Unicode standard.
     if rest[:1] == b"\xed" and rest[1:] >= b"\xa0":
         return None
     return rest

@@ -126,7 +126,7 @@ class Base:
         """Keep the methods that are called for each chunk and message."""
         self._decoder = self.protocol.decoder
         self._feed: Callable[[Buffer], list[Event]] = self._decoder.feed
-        self._encode: Callable[[str | Buffer, bool | None], bytes] = self.protocol.encoder.message
+        self._encode: Callable[..., bytes] = self.protocol.encoder.message
 
     # Facts
 
