@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 "$python" -c 'import coverage, Cython' 2>/dev/null || "$python" -m pip install -q '.[coverage,test]'
 
 mkdir "$work/tree"
-cp -r pyproject.toml setup.py README.md LICENSE SECURITY.md CHANGELOG.md docs examples src wsfast tests "$work/tree"
+cp -r ./*.md LICENSE pyproject.toml setup.py benchmarks docs examples src tests wsfast "$work/tree"
 cd "$work/tree"
 find . \( -name '*.so' -o -name native.c -o -name __pycache__ \) -exec rm -rf {} +
 WSFAST_BUILD=native WSFAST_DEBUG=1 CFLAGS='--coverage' "$python" setup.py -q build_ext --inplace --force
