@@ -209,7 +209,7 @@ class Connection(Sending):
         await self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
 
     def _close_half(self) -> None:
-        if self._peer_sent_eof or not self.transport.can_write_eof():
+        if self._is_half_closed or not self.transport.can_write_eof():
             self.transport.close()
         else:
             try:

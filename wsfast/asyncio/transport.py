@@ -36,7 +36,7 @@ _RESOLUTION = 0.0015
 class TransportSession(Session, asyncio.Protocol):
     """A session whose bytes come and go through ``transport``."""
 
-    __slots__ = ("_connecting", "_drained", "_loop", "_peer_sent_eof", "_timer", "transport")
+    __slots__ = ("_connecting", "_drained", "_loop", "_timer", "transport")
 
     transport: asyncio.Transport
 
@@ -46,7 +46,6 @@ class TransportSession(Session, asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._connecting = protocol.ready_state is ReadyState.CONNECTING
         self._drained: asyncio.Future[None] | None = None  # of those who wait for the peer to read
-        self._peer_sent_eof = False
 
     @property
     def local_address(self) -> Any:
@@ -106,7 +105,7 @@ class TransportSession(Session, asyncio.Protocol):
         self.writing_resumed()
 
     def eof_received(self) -> bool:
-        self._peer_sent_eof = True
+        self.half_closed()
         # True keeps our half open. TLS cannot be half closed, and asyncio warns when it is asked to.
         return self.keeps_half_open and self.transport.get_extra_info("sslcontext") is None
 

@@ -12,7 +12,11 @@
 
 ``lost()``, the end of TCP, leads from each of them to CLOSED. From ANSWERED a server goes on to LINGERING at once:
 it closes its half of TCP, as it is its turn (7.1.1), and reads on until the peer closes the other half. To close both
-at once could make the kernel drop our Close frame, if there are bytes of the peer's that nobody read.
+at once could make the kernel drop our Close frame, if there are bytes of the peer's that nobody read. A client goes on
+to it if the peer has closed its half already.
+
+``half_closed()``, the end of the peer's half, sets the deadline TCP_CLOSE in each stage: our half is closed after what
+is unsent, and a peer may never take that.
 
 - A Close stands in line: the messages before it can be answered (5.5.1 allows the delay). It is answered as soon as
   nobody takes messages: after ``ANSWER_DELAY`` without one taken, or when somebody waits for the end. A message that
@@ -42,7 +46,7 @@ _MAX_EXTENSIONS = 16
 class Ending(Keepalive):
     """The table above. ``close_timeout``: seconds; None waits for ever."""
 
-    __slots__ = ("_answer_by", "_fair_share", "_n_unread", "_n_waiting_for_end")
+    __slots__ = ("_answer_by", "_fair_share", "_is_half_closed", "_n_unread", "_n_waiting_for_end")
 
     linger_after_fault: float | None = None
     """Seconds in LINGERING after the peer's fault; None: ``close_timeout``. For an adapter that cannot half-close."""
@@ -53,6 +57,7 @@ class Ending(Keepalive):
         self._n_unread = 0
         self._answer_by = 0.0
         self._fair_share = 0  # bytes that a peer has to take to be waited for again
+        self._is_half_closed = False  # by the peer
 
     # The peer ends it
 
@@ -121,7 +126,7 @@ class Ending(Keepalive):
     def _answered(self) -> None:
         self._stage = Stage.ANSWERED
         self._set_close_deadline(Deadline.TCP_CLOSE)
-        if self.protocol.wants_transport_closed:
+        if self.protocol.wants_transport_closed or self._is_half_closed:
             self._linger()
 
     def _linger(self) -> None:
@@ -159,6 +164,15 @@ class Ending(Keepalive):
             self._abort()
 
     # The end
+
+    def half_closed(self) -> None:
+        """The peer closed its half of TCP: nothing more comes.
+
+        The adapter closes the other half, after what is unsent, unless ``keeps_half_open``.
+        """
+        self._is_half_closed = True
+        if not self.keeps_half_open:
+            self._set_close_deadline(Deadline.TCP_CLOSE)
 
     def lost(self, exception: BaseException | None) -> None:
         """TCP is closed; ``exception`` says why, if it was not closed in an orderly way."""
