@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from asyncio_helpers import close
 from session_helpers import Desk, both_roles
 
-from wsfast.events import Role
+from wsfast.events import Close, Role
 from wsfast.session import Deadline
 
 # The peer closes its half of TCP, and does not read
@@ -50,3 +53,37 @@ def test_half_closed_after_close_and_messages(role: Role) -> None:
     desk.wait()
     assert desk.take() == [close(1000)]
     assert desk.calls == ["close half"]
+
+
+# Causes
+
+
+@both_roles
+def test_the_first_cause_is_told(role: Role) -> None:
+    """The network's error that follows is a consequence."""
+    desk = Desk(role, ping_interval=20, ping_timeout=5)
+    desk.pass_time(25)
+    closed = desk.end(ConnectionResetError("reset"))
+    assert closed.sent == Close(1011, "keepalive ping timeout")
+    assert isinstance(closed.__cause__, TimeoutError)
+
+
+def test_a_cause_holds_no_frames() -> None:
+    """Of a write that failed, they hold the session: it could go only with the collector."""
+    desk = Desk()
+
+    def write(desk: Desk) -> None:
+        try:
+            raise ConnectionResetError("reset")
+        except ConnectionResetError as error:
+            desk.end(error)
+
+    gc.collect()
+    gc.disable()
+    try:
+        write(desk)
+        ref = weakref.ref(desk)
+        del desk
+        assert ref() is None
+    finally:
+        gc.enable()
