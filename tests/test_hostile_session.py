@@ -87,3 +87,70 @@ def test_a_cause_holds_no_frames() -> None:
         assert ref() is None
     finally:
         gc.enable()
+
+
+# Chunks that are read though nobody takes messages
+
+
+def looking(**options: object) -> Desk:
+    """A session that reads once more, with a chunk that is not all decoded, and five messages."""
+    desk = Desk(ping_interval=20, ping_timeout=5, max_feed_events=5, **options)
+    desk.receive(desk.text(*"0123456789"))
+    assert not desk.reading
+    desk.pass_time(25)
+    assert desk.reading
+    return desk
+
+
+def until_it_reads(desk: Desk) -> None:
+    for _ in range(100):
+        if not desk.reading:
+            desk.pass_time(1)
+    assert desk.reading
+
+
+def test_a_look_that_finds_nothing_hides_nothing() -> None:
+    """What waited before it is decoded as soon as there is room."""
+    desk = looking()
+    assert [desk.recv() for _ in range(5)] == list("01234")
+    desk.turn()
+    assert [desk.recv() for _ in range(5)] == list("56789")
+    assert desk.reading
+
+
+def test_a_look_that_finds_the_end_of_tcp_hides_nothing() -> None:
+    desk = looking()
+    desk.end()
+    received = []
+    while desk._messages or desk._decode_on():
+        received += [desk.recv() for _ in range(len(desk._messages))]
+    assert received == list("0123456789")
+
+
+def test_a_look_pauses_again_at_each_chunk() -> None:
+    desk = looking()
+    for n in range(2):
+        desk.receive(desk.text(f"more {n}"))
+        assert not desk.reading
+        until_it_reads(desk)
+    received = []
+    for _ in range(10):
+        received += [desk.recv() for _ in range(len(desk._messages))]
+        desk.turn()
+    assert received == [*"0123456789", "more 0", "more 1"]
+    assert desk.reading
+
+
+def test_kept_chunks_do_not_keep_the_session() -> None:
+    desk = looking()
+    desk.receive(desk.text("more"))
+    assert desk._held
+    desk.end()
+    ref = weakref.ref(desk)
+    gc.collect()
+    gc.disable()
+    try:
+        del desk
+        assert ref() is None
+    finally:
+        gc.enable()

@@ -183,6 +183,7 @@ class Ending(Keepalive):
         self._set_deadline(None)
         self.protocol.receive_eof()
         self._batch.clear()
+        self._feed = self._decoder.feed  # `_hold` would hold us
         closed = self._closed_exception()
         for waiter in self._pings.abandon():
             self._pong_lost(waiter, closed)

@@ -109,7 +109,8 @@ class Keepalive(Receiving):
         unsent = self._unsent_size()
         takes = self._has_sent or unsent < self._unsent
         self._n_stalls = self._n_stalls + 1 if unsent and not takes else 0
-        lives = self._has_heard or takes or (self._pauses & (QUEUE | CHUNK) and self._may_look())
+        is_unread = self._pauses & (QUEUE | CHUNK) and not self._is_looking  # its Pong may be there
+        lives = self._has_heard or takes or (is_unread and self._may_look())
         if lives and self._n_stalls < 2:
             self._wait_for_pong(now, self._ping_timeout)
         else:
