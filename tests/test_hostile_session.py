@@ -9,6 +9,7 @@ import gc
 import weakref
 
 from asyncio_helpers import close
+from helpers import frame
 from session_helpers import Desk, both_roles
 
 from wsfast.events import Close, Role
@@ -154,3 +155,23 @@ def test_kept_chunks_do_not_keep_the_session() -> None:
         assert ref() is None
     finally:
         gc.enable()
+
+
+def test_nothing_is_received_in_place_while_chunks_wait() -> None:
+    """The rest of a large frame is in a chunk that waits: what comes next stands after it."""
+    payload = bytes(range(256)) * 4096
+    large = frame(0x2, payload, key=Desk().key)
+    desk = Desk(ping_interval=20, ping_timeout=5, max_message_size=2**21, max_queue=1)
+    desk.receive(desk.text(*"x" * 70))
+    chunks = [large[:300_000], large[300_000:600_000], large[600_000:]]
+    for chunk in chunks[:2]:
+        until_it_reads(desk)
+        desk.receive(chunk)
+    for _ in range(70):
+        assert desk.recv() == "x"
+    desk.turn()  # the first chunk is decoded, and the second waits
+    place = desk.place_to_receive()
+    assert place is None
+    desk.turn()
+    desk.receive(chunks[2])
+    assert desk.recv() == payload

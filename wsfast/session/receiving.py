@@ -156,6 +156,13 @@ class Receiving(Writing):
             self._start_reading()
         return True
 
+    def place_to_receive(self) -> memoryview | None:
+        """Return a view to receive the rest of a large frame into, or None if the next bytes have to be fed.
+
+        Bytes that wait stand before those that come.
+        """
+        return None if self._held else self._decoder.get_buffer()
+
     def _hold(self, chunk: Buffer) -> list[Event]:
         assert self._held is not None
         self._held.append(bytes(chunk))
