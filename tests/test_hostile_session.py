@@ -14,6 +14,7 @@ from session_helpers import Desk, both_roles
 
 from wsfast.events import Close, Role
 from wsfast.session import Deadline
+from wsfast.session.pings import MAX_PENDING
 
 # The peer closes its half of TCP, and does not read
 
@@ -175,3 +176,13 @@ def test_nothing_is_received_in_place_while_chunks_wait() -> None:
     desk.turn()
     desk.receive(chunks[2])
     assert desk.recv() == payload
+
+
+# Pings
+
+
+def test_keepalive_pings_that_are_never_answered_have_a_bound() -> None:
+    desk = Desk(ping_interval=1, ping_timeout=None)
+    desk.pass_time(10_000)
+    assert len(desk.take()) == 10_000
+    assert len(desk._pings._pending) <= MAX_PENDING
