@@ -36,6 +36,7 @@ class Receiver(Protocol):
 
     protocol: Connection
 
+    def place_to_receive(self) -> memoryview | None: ...
     def data_received(self, data: Buffer) -> None: ...
     def heard(self, events: list[Event]) -> None: ...
     def eof_received(self) -> bool | None: ...
@@ -55,8 +56,8 @@ class BufferedReceiver(asyncio.BufferedProtocol):
         self._is_in_place = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # A decoder has a buffer only inside a large payload.
-        place = self._receiver.protocol.decoder.get_buffer()
+        # There is a place only inside a large payload.
+        place = self._receiver.place_to_receive()
         self._is_in_place = place is not None
         return self._buffer if place is None else place
 

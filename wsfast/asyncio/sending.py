@@ -148,7 +148,8 @@ class Sending(TransportSession):
         """Send a Ping of at most 125 bytes; by default of 4 random ones (RFC 6455 5.5.2).
 
         Returns an awaitable of the round-trip time in seconds; it need not be awaited. It raises
-        ``ConnectionClosed`` when the connection closes first.
+        ``ConnectionClosed`` when the connection closes first. Waits while the peer reads slowly, or leaves 1024 Pings
+        unanswered whose awaitables were not cancelled.
 
         Raises:
             ConnectionClosed: the connection is closing or closed.
@@ -162,6 +163,9 @@ class Sending(TransportSession):
         )
         if payload is not None and len(payload) > 125:
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
+        while (first := self._pings.first_of_too_many(_gave_up)) is not None:
+            await asyncio.wait([first])
+            await self._may_send()
         answered: asyncio.Future[float] = self._loop.create_future()
         self.send_ping(payload, answered)
         await self._after_sending()
@@ -186,6 +190,10 @@ class Sending(TransportSession):
 
     async def wait_closed(self) -> None:
         raise NotImplementedError
+
+
+def _gave_up(answered: asyncio.Future[float] | None) -> bool:
+    return answered is None or answered.done()
 
 
 def is_buffer(message: object) -> bool:

@@ -176,12 +176,14 @@ class Ending(Keepalive):
 
     def lost(self, exception: BaseException | None) -> None:
         """TCP is closed; ``exception`` says why, if it was not closed in an orderly way."""
-        if exception is not None:
-            self._cause = exception
+        if exception is not None and self._cause is None:
+            # Its traceback may hold our frames, as of a write that failed, and so ourselves.
+            self._cause = exception.with_traceback(None)
         self._stage = Stage.CLOSED
         self._set_deadline(None)
         self.protocol.receive_eof()
         self._batch.clear()
+        self._feed = self._decoder.feed  # `_hold` would hold us
         closed = self._closed_exception()
         for waiter in self._pings.abandon():
             self._pong_lost(waiter, closed)

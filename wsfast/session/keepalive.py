@@ -90,6 +90,7 @@ class Keepalive(Receiving):
             return
         assert self._ping_interval is not None
         self.ping_sent_at = now
+        self._pings.first_of_too_many(lambda waiter: waiter is None)  # forgets earlier ones of ours
         self._ping_payload = self.send_ping()
         if self._ping_timeout is None:
             self._set_deadline(Deadline.PING, now + self._ping_interval)
@@ -109,7 +110,8 @@ class Keepalive(Receiving):
         unsent = self._unsent_size()
         takes = self._has_sent or unsent < self._unsent
         self._n_stalls = self._n_stalls + 1 if unsent and not takes else 0
-        lives = self._has_heard or takes or (self._pauses & (QUEUE | CHUNK) and self._may_look())
+        is_unread = self._pauses & (QUEUE | CHUNK) and not self._is_looking  # its Pong may be there
+        lives = self._has_heard or takes or (is_unread and self._may_look())
         if lives and self._n_stalls < 2:
             self._wait_for_pong(now, self._ping_timeout)
         else:

@@ -7,9 +7,13 @@ the most recent one). A Pong that answers nothing is no fault. Who waits is opaq
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ConcurrencyError
+
+# Pings that wait for their Pong at most. A peer may answer none, and go on in all else.
+MAX_PENDING = 1024
 
 
 class PendingPings:
@@ -24,6 +28,15 @@ class PendingPings:
 
     def __contains__(self, payload: bytes) -> bool:
         return payload in self._pending
+
+    def first_of_too_many(self, gave_up: Callable[[Any], bool]) -> Any:
+        """Return the first waiter if ``MAX_PENDING`` Pings wait, without those whose waiter ``gave_up``; else None."""
+        if len(self._pending) < MAX_PENDING:
+            return None
+        for payload, (waiter, _) in list(self._pending.items()):
+            if gave_up(waiter):
+                del self._pending[payload]
+        return None if len(self._pending) < MAX_PENDING else next(iter(self._pending.values()))[0]
 
     def add(self, payload: bytes | None, waiter: Any, now: float) -> bytes:
         """Note a Ping that is about to be sent, and return its payload; None chooses one that is not pending.
@@ -45,11 +58,11 @@ class PendingPings:
         if payload not in self._pending:
             return []
         answered: list[tuple[Any, float]] = []
-        for pending in list(self._pending):
+        pending = None
+        while pending != payload:
+            pending = next(iter(self._pending))
             waiter, sent_at = self._pending.pop(pending)
             answered.append((waiter, now - sent_at))
-            if pending == payload:
-                break
         self.latency = answered[-1][1]
         return answered
 

@@ -55,6 +55,7 @@ class Receiving(Writing):
         "_dropping",
         "_held",
         "_high",
+        "_is_looking",
         "_low",
         "_n_taken",
         "_pauses",
@@ -72,11 +73,12 @@ class Receiving(Writing):
         self._dropping = False
         self._held: list[bytes] | None = None  # chunks that came while there was no room to decode them
         self._n_taken = 0  # messages that were taken while reading was paused
+        self._is_looking = False  # a chunk is read, though there are reasons for a pause
 
     @property
     def is_reading_paused(self) -> bool:
         """True while the peer has to wait, as the table in ``session/receiving.py`` says."""
-        return self._pauses != 0
+        return self._pauses != 0 and not self._is_looking
 
     def _queue(self, messages: list[Data]) -> None:
         """Queue messages, and wake the one who waits."""
@@ -121,23 +123,26 @@ class Receiving(Writing):
     # Pauses
 
     def _pause(self, reason: int) -> None:
-        if not self._pauses and not self._is_cut():
+        if (not self._pauses or self._is_looking) and not self._is_cut():
             self._stop_reading()
+        self._is_looking = False
         self._pauses |= reason
 
     def _unpause(self, reasons: int) -> None:
         paused, self._pauses = self._pauses, self._pauses & ~reasons
         if self._pauses & CHUNK:
             self._decode_later()
-        elif paused and not self._pauses and not self._is_cut():
-            self._start_reading()
+        elif paused and not self._pauses:
+            if not self._is_looking and not self._is_cut():
+                self._start_reading()
+            self._is_looking = False
 
     # Bytes that wait to be decoded
 
     def _read_a_chunk(self) -> bool:
         """Read once more though nobody takes messages; return False if there is no room for a chunk.
 
-        What is found may be a Pong, Close, or the end of TCP. The chunk pauses reading again.
+        The chunk may hold a Pong, a Close, or the end of TCP. It stops reading again; the reasons for the pause stay.
         """
         assert self._high is not None
         if self._pauses & CHUNK or len(self._messages) > 2 * self._high + 64 or self._is_too_large():
@@ -146,10 +151,17 @@ class Receiving(Writing):
             if sum(map(len, self._held)) > _MAX_HELD_SIZE:
                 return False
             self._feed = self._hold
-        self._pauses = 0
+        self._is_looking = True
         if not self._is_cut():
             self._start_reading()
         return True
+
+    def place_to_receive(self) -> memoryview | None:
+        """Return a view to receive the rest of a large frame into, or None if the next bytes have to be fed.
+
+        Bytes that wait stand before those that come.
+        """
+        return None if self._held else self._decoder.get_buffer()
 
     def _hold(self, chunk: Buffer) -> list[Event]:
         assert self._held is not None
