@@ -305,3 +305,15 @@ def test_memory_of_empty_and_tiny_fragments_is_bounded(codec: ModuleType, peer: 
             decoder.feed(many)
         assert memory.now < MIB
     assert decoder.feed(peer.frame(CONTINUATION, b"x")) == [b"x" * 10_002]
+
+
+def test_memory_of_zeros_goes_to_nobody_else(codec: ModuleType, peer: Peer, memory: Memory) -> None:
+    """RFC 6455 10.4: CPython 3.14 makes the next integer of the one that zeros became, in all of its memory."""
+    stream = peer.frame(BINARY, bytes(4000)) * 30
+    decoder = codec.MessageDecoder(peer.role)
+    kept: list[int] = []
+    with memory:
+        for number in range(100):
+            decoder.feed(stream)
+            kept += [10**6 + 30 * number + one for one in range(30)]
+        assert memory.now / len(kept) < 200

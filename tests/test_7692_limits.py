@@ -205,19 +205,10 @@ def test_a_bomb_takes_no_more_than_the_limit_and_64_kib(
     frames += [bytes(peer.frame(CONTINUATION, piece, fin=False)) for piece in pieces[1:]]
     stream = b"".join(frames)
     chunks = [stream[start : start + 65_536] for start in range(0, len(stream), 65_536)]
-
-    def limited() -> Any:
-        return decoder_of(codec, peer, agree(max_ratio=None), max_message_size=LIMIT, max_fragments=1000)
-
-    def explode(decoder: Any) -> None:
+    decoder = decoder_of(codec, peer, agree(max_ratio=None), max_message_size=LIMIT, max_fragments=1000)
+    with memory:
         for chunk in chunks:
             assert decoder.feed(chunk) == []
-
-    # Once before it counts: CPython 3.14 keeps up to 100 integers of any size that became zero.
-    explode(limited())
-    decoder = limited()
-    with memory:
-        explode(decoder)
         assert memory.peak <= LIMIT + 65_536 + SMALL_OBJECTS
         assert memory.now <= 65_536
     assert decoder.failure is not None
@@ -291,7 +282,8 @@ def test_default_contexts_are_small(codec: ModuleType, memory: Memory) -> None:
         assert b"".join(inflater.inflate(payload, True)) == b"m" * 1000
         return encoder, inflater
 
-    assert traced(memory, used) <= 56 * 1024
+    # Windows' CPython has zlib-ng since 3.14, whose contexts have one size, or nearly so.
+    assert traced(memory, used) <= (216 if hasattr(zlib, "ZLIBNG_VERSION") else 56) * 1024
 
 
 @pytest.mark.parametrize("size", [100_000, MIB])

@@ -76,6 +76,20 @@ async def test_without_descriptors_it_tries_once_a_second_and_warns_once_a_minut
     assert listening.n_accepts == 120
 
 
+@in_loop
+async def test_sockets_do_not_wait() -> None:
+    """What is ready may be gone when it is accepted, and the loop must not wait for the next."""
+    server = await asyncio.get_running_loop().create_server(
+        asyncio.Protocol, "127.0.0.1", 0, start_serving=False
+    )
+    acceptor = Acceptor(
+        server, asyncio.Protocol, backlog=1, logger=logging.getLogger("wsfast.server"), options={}
+    )
+    await acceptor.start_serving()
+    assert [listening.getblocking() for listening in acceptor._listening] == [False]
+    acceptor.close()
+
+
 async def hold(connection: ServerConnection) -> None:
     await connection.wait_closed()
 

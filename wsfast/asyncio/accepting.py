@@ -81,6 +81,9 @@ class Acceptor:
         # Descriptors of our own for the same sockets: those of asyncio are its own.
         self._listening = [socket.socket(fileno=os.dup(sock.fileno())) for sock in self._server.sockets]
         for listening in self._listening:
+            listening.setblocking(
+                False
+            )  # PyPy makes a socket of a descriptor wait, whatever the descriptor did before
             listening.listen(self._backlog)
         self._go_on()
 

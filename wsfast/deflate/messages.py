@@ -82,7 +82,8 @@ class Inflater:
                     yield piece
                 if context.eof:
                     # 7.2.3.4: a block with BFINAL ends zlib's stream; the next byte begins a new one.
-                    rest, self._context = context.unused_data or None, None
+                    # The old context goes before there is a new one: each has up to 42 KiB.
+                    rest, context, self._context = context.unused_data or None, None, None
                     if ends and rest == _TAIL:
                         rest = None
                 elif context.unconsumed_tail or len(piece) == _OUTPUT_SIZE:
