@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 import pytest
-from asyncio_helpers import all_done, both_roles, wire, without_io
+from asyncio_helpers import (
+    REQUEST,
+    Gate,
+    RawPeer,
+    all_done,
+    both_roles,
+    in_both_loops,
+    tcp_client,
+    text,
+    wire,
+    without_io,
+)
 from helpers import PONG
 
+from wsfast.asyncio import ServerConnection, broadcast, serve
 from wsfast.events import Role
 from wsfast.exceptions import ConnectionClosedError
 from wsfast.session.pings import MAX_PENDING
@@ -47,3 +62,89 @@ async def test_pings_that_were_given_up_do_not_stop_others() -> None:
         (await wired.connection.ping()).cancel()  # type: ignore[attr-defined]
     assert len(wired.transport.take()) == 3 * MAX_PENDING
     assert len(wired.connection._pings._pending) <= MAX_PENDING
+
+
+# Senders (5.4, 7.1.7)
+
+
+@both_roles
+@without_io
+async def test_who_waits_for_fragments_hears_that_the_connection_is_lost(role: Role) -> None:
+    """The message of fragments waits for the application's next one, which may never come."""
+    wired = wire(role)
+    gate = Gate()
+    fragments = asyncio.create_task(wired.connection.send(gate))
+    await all_done()
+    others = [
+        asyncio.create_task(call)
+        for call in (wired.connection.send("other"), wired.connection.send(["other", "fragments"]))
+    ]
+    await all_done()
+    wired.transport.break_off(ConnectionResetError("reset"))
+    for other in others:
+        with pytest.raises(ConnectionClosedError):
+            await other
+    gate.open.set()
+    with pytest.raises(ConnectionClosedError):
+        await fragments
+
+
+@both_roles
+@without_io
+async def test_senders_that_do_not_wait_for_each_other_wait_above_a_bound(role: Role) -> None:
+    """As in ``wait_for(send(x), 1)``, or with a task for each message; the bound is that of a broadcast."""
+    wired = wire(role)
+    size = 0
+    wired.transport.get_write_buffer_size = lambda: size  # type: ignore[method-assign]
+    wired.connection.pause_writing()
+    for _ in range(40):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wired.connection.send(bytes(2**20)), 1)
+        size = sum(map(len, wired.transport.writes))
+    assert size < 18 * 2**20
+    later = [asyncio.create_task(wired.connection.send(f"{number}")) for number in range(5)]
+    await all_done()
+    wired.transport.take()
+    size = 0
+    wired.connection.resume_writing()
+    await asyncio.gather(*later)
+    assert wired.transport.take() == [text(f"{number}") for number in range(5)]
+
+
+@in_both_loops
+async def test_many_senders_on_a_connection_that_breaks(caplog: pytest.LogCaptureFixture) -> None:
+    """Each hears of it, and the loop has no reason to warn of writes without end."""
+    results: list[BaseException | None] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        peers[0].abort()
+        calls = [connection.send("x") for _ in range(100)]
+        calls += [connection.pong() for _ in range(100)]
+        calls += [connection.ping() for _ in range(100)]
+        results.extend(await asyncio.gather(*calls, return_exceptions=True))
+        heard_all.set()
+
+    heard_all = asyncio.Event()
+    peers: list[RawPeer] = []
+    async with serve(handler, "127.0.0.1", 0) as server, tcp_client(server) as peer:
+        peers.append(peer)
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.send(REQUEST)
+        await heard_all.wait()
+    heard = [result for result in results if isinstance(result, ConnectionClosedError)]
+    assert len(heard) >= 290
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@without_io
+async def test_broadcasts_that_skip_a_slow_connection_warn_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A peer that reads slowly makes a message of fragments last."""
+    wired = wire(Role.SERVER)
+    gate = Gate()
+    fragments = asyncio.create_task(wired.connection.send(gate))
+    await all_done()
+    for _ in range(10):
+        broadcast([wired.connection], "x")
+    gate.open.set()
+    await fragments
+    assert [record.levelname for record in caplog.records if "skipped" in record.message] == ["WARNING"]

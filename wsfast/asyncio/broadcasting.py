@@ -5,6 +5,7 @@ It is also compressed once for all server connections that compress each message
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
@@ -31,9 +32,9 @@ def broadcast(
     (``Deflate(server_no_context_takeover=True)``), and once for each of the others.
 
     A connection that is not open is skipped. A connection that is inside a fragmented message cannot take another
-    message: it is skipped, with a warning. There is no back-pressure: bytes that a slow peer does not read stay in
-    memory. A connection with more than 16 MiB of them gets no message, but fails with 1008. If a peer reads nothing,
-    the keepalive ends its connection.
+    message: it is skipped, with one warning for each connection. There is no back-pressure: bytes that a slow peer does
+    not read stay in memory. A connection with more than 16 MiB of them gets no message, but fails with 1008. If a
+    peer reads nothing, the keepalive ends its connection.
 
     Raises:
         TypeError: a message of another type.
@@ -52,7 +53,10 @@ def broadcast(
             if raise_exceptions:
                 exceptions.append(ConcurrencyError("a message of fragments is being sent"))
             else:
-                connection.logger.warning("skipped broadcast: a message of fragments is being sent")
+                # The peer's pace decides how long a message of fragments takes: so one line a connection.
+                level = logging.DEBUG if connection._has_skipped else logging.WARNING
+                connection._has_skipped = True
+                connection.logger.log(level, "skipped broadcast: a message of fragments is being sent")
             continue
         encoder = protocol.encoder
         deflate = cast("Deflater | None", encoder.deflate)

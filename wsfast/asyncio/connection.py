@@ -48,6 +48,7 @@ class Connection(Sending):
         "__weakref__",
         "_closed",
         "_handshake_done",
+        "_has_skipped",
         "_write_limit",
         "logger",
         "request",
@@ -82,6 +83,7 @@ class Connection(Sending):
         self.logger: Logger = logger or logging.getLogger("wsfast")
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._fragmenting = None
+        self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -230,3 +232,4 @@ class Connection(Sending):
             self._handshake_done.set_result(None)
         if not self._closed.done():
             self._closed.set_result(None)
+        self._end_fragments()

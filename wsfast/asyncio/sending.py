@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
 from ..connection import ReadyState
+from ..session import MAX_UNSENT_SIZE
 from .transport import TransportSession
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Sending(TransportSession):
             TypeError: a message of another type.
             ValueError: text that is not UTF-8.
         """
-        if self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
+        if self._fragmenting is not None or self._blocked or self.protocol.ready_state is not _OPEN:
             await self._may_send()
         if not isinstance(message, _WHOLE) and not is_buffer(message):
             await self._send_fragments(cast("Iterable[str | Buffer]", message), text, compress)
@@ -79,13 +80,19 @@ class Sending(TransportSession):
         if self._blocked:
             await self._drain()
 
-    async def _may_send(self) -> None:
-        while self._fragmenting is not None:
-            await asyncio.shield(self._fragmenting)
+    async def _may_send(self, *, is_control: bool = False) -> None:
+        """Wait for a turn to send; raise if none will come. Control frames may stand between fragments (5.4)."""
+        while self.protocol.ready_state is _OPEN:
+            if self._fragmenting is not None and not is_control:
+                await asyncio.shield(self._fragmenting)
+            elif self._blocked and self._unsent_size() > MAX_UNSENT_SIZE:
+                # Callers that did not wait for their sends, or gave up: each had written before it waited.
+                await self._wait_writable()
+            else:
+                return
         if self.protocol.ready_state is _CONNECTING:
             raise self._closed_exception()
-        if self.protocol.ready_state is not _OPEN:
-            await self._raise_closed()
+        await self._raise_closed()
 
     async def _send_fragments(
         self,
@@ -118,14 +125,19 @@ class Sending(TransportSession):
                 self.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
             raise
         finally:
-            self._fragmenting.set_result(None)
+            self._end_fragments()
             self._fragmenting = None
+
+    def _end_fragments(self) -> None:
+        """Wake those who wait until the message of fragments is sent, or will never be."""
+        if self._fragmenting is not None and not self._fragmenting.done():
+            self._fragmenting.set_result(None)
 
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:
             await self._raise_closed()
         self._flush()
-        self.transport.write(frame)
+        self._write(frame)
         await self._after_sending()
         return "" if isinstance(fragment, str) else b""
 
@@ -141,7 +153,7 @@ class Sending(TransportSession):
 
     async def _give_way(self) -> None:
         await self._let_others_run()
-        if self.transport.is_closing():
+        if self._is_gone():
             await self._raise_closed()
 
     async def ping(self, data: str | Buffer | None = None) -> Awaitable[float]:
@@ -156,8 +168,8 @@ class Sending(TransportSession):
             ConcurrencyError: a Ping with the same payload is still unanswered.
             ValueError: more than 125 bytes.
         """
-        if self.protocol.ready_state is not _OPEN:
-            await self._may_send()
+        if self._blocked or self.protocol.ready_state is not _OPEN:
+            await self._may_send(is_control=True)
         payload = (
             data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
         )
@@ -165,7 +177,7 @@ class Sending(TransportSession):
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
         while (first := self._pings.first_of_too_many(_gave_up)) is not None:
             await asyncio.wait([first])
-            await self._may_send()
+            await self._may_send(is_control=True)
         answered: asyncio.Future[float] = self._loop.create_future()
         self.send_ping(payload, answered)
         await self._after_sending()
@@ -178,8 +190,8 @@ class Sending(TransportSession):
             ConnectionClosed: the connection is closing or closed.
             ValueError: more than 125 bytes.
         """
-        if self.protocol.ready_state is not _OPEN:
-            await self._may_send()
+        if self._blocked or self.protocol.ready_state is not _OPEN:
+            await self._may_send(is_control=True)
         self.protocol.pong(data.encode() if isinstance(data, str) else data)
         self._send_owed()
         await self._after_sending()

@@ -126,10 +126,19 @@ class TransportSession(Session, asyncio.Protocol):
             self._sends_left = SENDS_PER_TURN
             await asyncio.sleep(0)
 
+    def _is_gone(self) -> bool:
+        """Tell a sender whether TCP is closing. If it is, the next ones need not write to hear of it."""
+        if not self.transport.is_closing():
+            return False
+        if self.protocol.ready_state is ReadyState.OPEN:
+            self.protocol.ready_state = ReadyState.CLOSING
+        return True
+
     # Verbs
 
     def _write(self, data: bytes) -> None:
-        self.transport.write(data)
+        if not self.transport.is_closing():  # asyncio warns of each write after that, in the log
+            self.transport.write(data)
 
     def _is_cut(self) -> bool:
         return self.transport.is_closing()
