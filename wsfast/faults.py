@@ -71,7 +71,8 @@ class PeerFault(Exception):
 
 def reserved_bits(bits: int) -> Failure:
     """``bits``: the offending bits of the RSV field, RSV1 as 4, RSV2 as 2, RSV3 as 1."""
-    names = " and ".join(name for bit, name in ((4, "RSV1"), (2, "RSV2"), (1, "RSV3")) if bits & bit)
+    # A list: CPython 3.12.1 crashes when it has no memory for a function, and a generator expression is one.
+    names = " and ".join([name for bit, name in ((4, "RSV1"), (2, "RSV2"), (1, "RSV3")) if bits & bit])
     return _fault(
         _PROTOCOL_ERROR, "RESERVED_BITS", "5.2", f"{names} set without an extension that defines it", bits
     )
