@@ -47,7 +47,8 @@ def options(source: Source) -> tuple[str, dict[str, Any]]:
     kind = source.byte()
     limits = {"max_frame_size": source.choose(FRAME_SIZES), "max_fragments": source.choose(FRAGMENTS)}
     if kind & 3 == 3:
-        return "FrameDecoder", {**limits, "partial": bool(kind & 4), "allowed_rsv": kind >> 5}
+        flags = {"partial": bool(kind & 4), "headers": bool(kind & 8)}
+        return "FrameDecoder", {**limits, **flags, "allowed_rsv": kind >> 5}
     limits["max_message_size"] = source.choose(MESSAGE_SIZES)
     bounds = source.byte()
     limits["max_feed_events"] = FEED_EVENTS[bounds & 3]
@@ -65,8 +66,12 @@ def make(codec: Any, name: str, role: Role, arguments: dict[str, Any]) -> Any:
 
 def seen(decoder: Any, events: list[Any]) -> tuple[list[type], list[Any], Any, Any]:
     """All that a caller can see after a chunk."""
-    flags = getattr(decoder, "has_control", None), getattr(decoder, "has_waiting", None)
-    return [type(event) for event in events], events, decoder.failure, flags
+    names = ("has_control", "has_waiting", "unfinished_header", "missing_size")
+    flags = tuple(getattr(decoder, name, None) for name in names)
+    failure = decoder.failure
+    # Failures with the same text are equal, whatever their kind and numbers.
+    told = None if failure is None else (failure, failure.kind, failure.numbers)
+    return [type(event) for event in events], events, told, flags
 
 
 def drain(decoder: Any, history: History) -> None:
@@ -119,9 +124,9 @@ def agree(one: Any, other: Any) -> bool:
     if one == other:
         return True
     return one[:2] == other[:2] and all(
-        failure is not None
-        and (failure in (INFLATE_FAILED, TEXT_NOT_UTF8) or "inflated message exceeds" in failure.reason)
-        for failure in (one[2], other[2])
+        told is not None
+        and (told[0] in (INFLATE_FAILED, TEXT_NOT_UTF8) or "inflated message" in told[0].reason)
+        for told in (one[2], other[2])
     )
 
 

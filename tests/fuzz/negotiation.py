@@ -30,6 +30,8 @@ PIECES = (
     " ", "\t", '"', "\\", "x-webkit-deflate-frame", "foo", "=\x80",
 )  # fmt: skip
 
+TAKEOVER = ("server_no_context_takeover", "client_no_context_takeover")
+
 Extension = tuple[str, list[tuple[str, str | None]]]
 
 
@@ -111,6 +113,20 @@ def read_plainly(values: list[str]) -> list[Extension] | None:
     return found if found or not values else None
 
 
+def acceptable(parameters: list[tuple[str, str | None]]) -> bool:
+    """RFC 7692 7.1: an offer that a server need not decline."""
+    names = [name for name, _ in parameters]
+    offered = dict(parameters)
+    windows = [str(bits) for bits in range(8, 16)]
+    return (
+        len(set(names)) == len(names)
+        and all(name in ("server_max_window_bits", "client_max_window_bits", *TAKEOVER) for name in names)
+        and all(offered.get(name) is None for name in TAKEOVER)
+        and ("server_max_window_bits" not in offered or offered["server_max_window_bits"] in windows)
+        and offered.get("client_max_window_bits") in (None, *windows)
+    )
+
+
 def header_values(source: Source) -> list[str]:
     values = []
     for _ in range(source.byte() % 4):
@@ -137,29 +153,22 @@ def check_text(error: Exception) -> None:
 
 
 def check_answer(values: list[str], config: Deflate) -> None:
-    """RFC 7692 7.1: the answer to a client's offers."""
+    """RFC 7692 7.1: the answer to a client's offers, of which the first that is acceptable counts."""
     agreement = accept(values, config)
-    if agreement is None:
+    offers = [parameters for name, parameters in read_plainly(values) or [] if name == "permessage-deflate"]
+    first = next((dict(parameters) for parameters in offers if acceptable(parameters)), None)
+    if first is None or agreement is None:
+        assert first is agreement, (values, agreement)
         return
     [(name, answered)] = parse_extensions([agreement.response])
     assert name == "permessage-deflate"
     answer = dict(answered)
-    assert len(answer) == len(answered)
-    offers = [
-        dict(parameters) for name, parameters in parse_extensions(values) if name == "permessage-deflate"
-    ]
-
-    def fits(offered: dict[str, str | None]) -> bool:
-        limit, ours = offered.get("server_max_window_bits"), answer.get("server_max_window_bits")
-        if "client_max_window_bits" in answer and "client_max_window_bits" not in offered:
-            return False  # 7.1.2.2
-        if "server_no_context_takeover" in offered and "server_no_context_takeover" not in answer:
-            return False  # 7.1.1.1
-        return limit is None or (
-            ours is not None and limit.isdecimal() and int(ours) <= int(limit)
-        )  # 7.1.2.1
-
-    assert any(fits(offered) for offered in offers), (values, agreement.response)
+    assert acceptable(answered)
+    assert all(value is not None for name, value in answered if name not in TAKEOVER)
+    assert "client_max_window_bits" not in answer or "client_max_window_bits" in first  # 7.1.2.2
+    assert "server_no_context_takeover" not in first or "server_no_context_takeover" in answer  # 7.1.1.1
+    limit, ours = first.get("server_max_window_bits"), answer.get("server_max_window_bits")
+    assert limit is None or (ours is not None and int(ours) <= int(limit))  # 7.1.2.1
     check_messages(agreement, agreement)
 
 
