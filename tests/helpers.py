@@ -31,7 +31,7 @@ KEY = bytes((0x37, 0xFA, 0x21, 0x3D))
 """The masking key of the examples in RFC 6455 5.7."""
 
 counts_references = pytest.mark.skipif(
-    sys.implementation.name != "cpython", reason="without reference counting, objects die some time later"
+    sys.implementation.name != "cpython", reason="no references are counted: objects die some time later"
 )
 
 SHORT_SIZE = 24

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, frame, join, xor
+from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, counts_references, frame, join, xor
 
 from wsfast.events import Event, Frame, Opcode, Ping, Role
 
@@ -243,6 +243,7 @@ def test_buffers_are_given_back(codec: ModuleType) -> None:
     buffer.append(1)
 
 
+@counts_references
 def test_inputs_are_not_kept_alive(codec: ModuleType) -> None:
     """A connection that waits must not hold the chunks it was fed, nor what it sent."""
     chunk = bytes(STREAM) + frame(BINARY, b"abc", fin=False, key=KEY)

@@ -12,7 +12,19 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, Peer, frame, join, load_codec, same
+from helpers import (
+    BINARY,
+    CONTINUATION,
+    KEY,
+    PING,
+    TEXT,
+    Peer,
+    counts_references,
+    frame,
+    join,
+    load_codec,
+    same,
+)
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -131,6 +143,7 @@ def test_a_thread_that_feeds_while_another_inflates(codec: ModuleType, peer: Pee
     assert events == [b"abc"]
 
 
+@counts_references
 def test_a_finalizer_that_feeds(codec: ModuleType, peer: Peer) -> None:
     """What inflate leaves behind runs when it likes, and inside the call."""
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import BINARY, CONTINUATION, PING, TEXT, Peer, join, same
+from helpers import BINARY, CONTINUATION, PING, TEXT, Peer, counts_references, join, same
 
 from wsfast.events import Event, Failure, Ping
 
@@ -279,6 +279,7 @@ def test_feed_after_get_buffer(codec: ModuleType, peer: Peer) -> None:
         assert same(decoder.feed(fragments), [expected])
 
 
+@counts_references
 def test_no_reference_is_lost(codec: ModuleType, peer: Peer) -> None:
     """To make a view takes no reference to None (until 3.11 one can be counted)."""
     decoder = codec.MessageDecoder(peer.role)

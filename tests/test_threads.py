@@ -16,7 +16,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import BINARY, CONTINUATION, KEY, PING, TEXT, frame, join, load_codec, run_python
+from helpers import (
+    BINARY,
+    CONTINUATION,
+    KEY,
+    PING,
+    TEXT,
+    counts_references,
+    frame,
+    join,
+    load_codec,
+    run_python,
+)
 
 import wsfast
 from wsfast.connection import Connection
@@ -240,6 +251,7 @@ finally:
 """
 
 
+@counts_references
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="another process has to change the buffer")
 @pytest.mark.parametrize("pure", ["0", "1"], ids=["native", "fallback"])
 def test_a_buffer_that_changes_is_read_once(pure: str) -> None:
