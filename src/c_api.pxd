@@ -4,20 +4,23 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
-    # Of a pointer and not an object: while it is resized it belongs to nobody, and afterwards it may be NULL.
-    int _PyBytes_Resize(PyObject** buffer, Py_ssize_t size) noexcept
-    PyObject* new_bytes "PyBytes_FromStringAndSize"(const char* data, Py_ssize_t size) except NULL
-    char* bytes_data "PyBytes_AS_STRING"(PyObject* buffer)
-    Py_ssize_t bytes_size "PyBytes_GET_SIZE"(PyObject* buffer)
-    Py_ssize_t n_references "Py_REFCNT"(PyObject* object)
-    int PyUnicode_Resize(PyObject** text, Py_ssize_t length) noexcept
-    PyObject* new_str "PyUnicode_New"(Py_ssize_t length, uint32_t max_char) except NULL
-    void* str_data "PyUnicode_DATA"(PyObject* text)
-    Py_ssize_t str_length "PyUnicode_GET_LENGTH"(PyObject* text)
     void* PyUnicode_DATA(object text)
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     Py_ssize_t PY_SSIZE_T_MAX
+
+cdef extern from "collected.h":
+    ctypedef struct wsfast_collected:
+        PyObject* object
+        Py_ssize_t size
+        bint is_str
+    uint8_t* wsfast_collected_end(const wsfast_collected* collected)
+    Py_ssize_t wsfast_collected_room(const wsfast_collected* collected)
+    int wsfast_collected_resize(wsfast_collected* collected, Py_ssize_t room, Py_ssize_t n_used) except -1
+    int wsfast_collected_reserve(wsfast_collected* collected, Py_ssize_t size, uint64_t rest) except -1
+    PyObject* wsfast_collected_take(wsfast_collected* collected) except NULL
+    int wsfast_collected_leave_ascii(wsfast_collected* collected) except -1
+    void wsfast_collected_drop(wsfast_collected* collected)
 
 cdef extern from "into_python.h":
     # NULL without an exception: there is no piece, and if `fault` is set that is why.
@@ -87,12 +90,31 @@ cdef extern from "kernels/frame_header.h" nogil:
         WSFAST_MESSAGE_TOO_BIG
         WSFAST_COMPRESSED_CONTINUATION
         WSFAST_DEFLATED_TOO_BIG
-    wsfast_verdict wsfast_read_header(
-        const wsfast_rules* rules, const uint8_t* data, size_t size, wsfast_header* header)
     int wsfast_fault_numbers(
         wsfast_verdict verdict, const wsfast_rules* rules, const wsfast_header* header, uint64_t* numbers)
     size_t wsfast_write_header(uint8_t* to, uint8_t first, uint64_t payload_length, const uint8_t* masking_key)
     size_t wsfast_header_size(uint64_t payload_length, bint masked)
+
+cdef extern from "kernels/frame_reader.h" nogil:
+    ctypedef struct wsfast_reader:
+        wsfast_rules rules
+        wsfast_header header
+        wsfast_verdict verdict
+        uint32_t masking_key
+        uint64_t n_missing
+        bint in_frame
+        uint8_t n_held
+        uint8_t held[WSFAST_MAX_HEADER_SIZE]
+    ctypedef enum wsfast_step:
+        WSFAST_NEED_MORE
+        WSFAST_DATA
+        WSFAST_CONTROL
+        WSFAST_FAULT
+    wsfast_step wsfast_next(
+        wsfast_reader* reader, const uint8_t* data, size_t size, size_t* pos, const uint8_t** payload, size_t* n)
+    bint wsfast_end_frame(wsfast_reader* reader)
+    void wsfast_received_in_place(wsfast_reader* reader, size_t size)
+    bint wsfast_is_whole_message(const wsfast_reader* reader, size_t n)
 
 cdef extern from "kernels/text.h" nogil:
     ctypedef struct wsfast_text_kernels:

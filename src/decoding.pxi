@@ -28,9 +28,9 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         max_feed_size=None, text="str", inflate=None
     ):
         self.set_role(role)
-        self.rules.max_message_size = limit_of(max_message_size, "max_message_size")
-        self.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
-        self.rules.max_fragments = limit_of(max_fragments, "max_fragments")
+        self.reader.rules.max_message_size = limit_of(max_message_size, "max_message_size")
+        self.reader.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
+        self.reader.rules.max_fragments = limit_of(max_fragments, "max_fragments")
         self.max_message_size = max_message_size
         self.max_frame_size = max_frame_size
         self.max_fragments = max_fragments
@@ -42,20 +42,20 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         if text not in ("str", "bytes"):
             raise ValueError(mistakes.not_a_text_option(text))
         self.text_as_bytes = text == "bytes"
-        self.small_size = -1 if self.rules.max_fragments == 0 else <int>min(
-            <uint64_t>WSFAST_MAX_CONTROL_SIZE, self.rules.max_message_size, self.rules.max_frame_size)
+        self.small_size = -1 if self.reader.rules.max_fragments == 0 else <int>min(
+            <uint64_t>WSFAST_MAX_CONTROL_SIZE, self.reader.rules.max_message_size, self.reader.rules.max_frame_size)
         self.expects_ascii = 1
         if inflate is not None:
             if not callable(inflate):
                 raise TypeError(mistakes.not_a_function("inflate", inflate))
             self.inflate = inflate
-            self.rules.inflates = 1
-            self.rules.allowed_rsv = WSFAST_RSV1
-            self.rules.max_deflated_size = max_deflated_size(self.rules.max_message_size)
+            self.reader.rules.inflates = 1
+            self.reader.rules.allowed_rsv = WSFAST_RSV1
+            self.reader.rules.max_deflated_size = max_deflated_size(self.reader.rules.max_message_size)
 
     @property
     def text(self):
-        """``"str"`` or ``"bytes"``: what a text message is delivered as."""
+        """``"str"`` or ``"bytes"``: the type of a text message."""
         return "bytes" if self.text_as_bytes else "str"
 
     @property
@@ -82,24 +82,24 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         if self.view is not None:
             self.take_back()
         if (
-            self.finished or not self.in_frame or self.header.first & 0x08 or self.rules.compressed
-            or self.n_missing < <uint64_t>LARGE_SIZE
+            self.finished or not self.reader.in_frame or self.reader.header.first & 0x08 or self.reader.rules.compressed
+            or self.reader.n_missing < <uint64_t>LARGE_SIZE
         ):
             return None
-        if self.collected_room() - self.n_collected < LARGE_SIZE:
-            if self.collected == NULL:
-                self.begin_text(self.rules.message == WSFAST_TEXT_MESSAGE and not self.text_as_bytes)
+        if wsfast_collected_room(&self.collected) - self.collected.size < LARGE_SIZE:
+            if self.collected.object == NULL:
+                self.begin_text(self.reader.rules.message == WSFAST_TEXT_MESSAGE and not self.text_as_bytes)
             # As much again as was received: memory follows that, and not what a header declares.
-            size = max(LARGE_SIZE, self.n_collected)
-            if <uint64_t>size > self.n_missing:
-                size = self.n_missing
-            self.resize(self.n_collected + size, self.n_collected)
+            size = max(LARGE_SIZE, self.collected.size)
+            if <uint64_t>size > self.reader.n_missing:
+                size = self.reader.n_missing
+            self.resize(self.collected.size + size, self.collected.size)
         self.room = _Room()
-        Py_INCREF(<object>self.collected)
-        self.room.owner = self.collected
-        self.room.start = <char*>self.collected_end()
+        Py_INCREF(<object>self.collected.object)
+        self.room.owner = self.collected.object
+        self.room.start = <char*>wsfast_collected_end(&self.collected)
         self.n_offered = self.room.size = <Py_ssize_t>min(
-            <uint64_t>(self.collected_room() - self.n_collected), self.n_missing)
+            <uint64_t>(wsfast_collected_room(&self.collected) - self.collected.size), self.reader.n_missing)
         self.view = PyMemoryView_FromObject(self.room)
         self.hindrance |= VIEW
         return self.view
@@ -126,30 +126,32 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         cdef object message, keep = None
         self.close_view(size)
         if size:
+            wsfast_received_in_place(&self.reader, size)
             if self.room is None:
-                keep = <object>self.collected  # it has moved; and leave_ascii() must not free it while it is read
-            message = self.piece_of_message(self.collected_end(), size)
+                # It has moved, and leave_ascii() must not free it while it is read.
+                keep = <object>self.collected.object
+            message = self.collect_piece(wsfast_collected_end(&self.collected), size)
             if message is not None:
                 events.append(message)
-        elif self.n_collected == 0:
+        elif self.collected.size == 0:
             self.drop()
         return 0
 
-    cdef Py_ssize_t take_small_messages(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
-        # Messages of one small frame that is all here and breaks no rule of headers: most of what chats and feeds send.
-        # Anything else is judged by start_frame(). 64 of 32 bytes take 0.85 of the time (ratios.py).
-        cdef Py_ssize_t pos = 0, n_header = 6 if self.rules.masked else 2, n_payload
+    cdef Py_ssize_t take_whole_messages(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
+        # Messages of one small frame that is all here and breaks no rule of headers: chats and feeds send mostly these.
+        # Anything else is judged by wsfast_next(). 64 of 32 bytes take 0.85 of the time (ratios.py).
+        cdef Py_ssize_t pos = 0, n_header = 6 if self.reader.rules.masked else 2, n_payload
         cdef const uint8_t* payload
         cdef uint32_t masking_key
         cdef object message
-        if self.rules.message != WSFAST_NO_MESSAGE:
+        if self.reader.rules.message != WSFAST_NO_MESSAGE:
             return 0
         while size - pos >= n_header and (data[pos] == 0x80 | WSFAST_TEXT or data[pos] == 0x80 | WSFAST_BINARY):
-            n_payload = data[pos + 1] ^ self.rules.masked  # above 127 if it is not masked as it has to be (5.1)
+            n_payload = data[pos + 1] ^ self.reader.rules.masked  # above 127 if it is not masked as it has to be (5.1)
             if n_payload > self.small_size or n_payload > size - pos - n_header:
                 break
             payload = data + pos + n_header
-            masking_key = wsfast_load32(payload - 4) if self.rules.masked else 0
+            masking_key = wsfast_load32(payload - 4) if self.reader.rules.masked else 0
             message = self.whole_message(data[pos] == 0x80 | WSFAST_TEXT, payload, n_payload, masking_key)
             pos += n_header + n_payload
             if message is None:
@@ -164,42 +166,32 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
         cdef object message
-        if self.rules.compressed:
-            message = self.piece_of_compressed_message(payload, size)
-        elif (
-            self.header.first & 0x80 and <uint64_t>size == self.header.payload_length
-            and self.rules.n_fragments == 1
-        ):
+        if self.reader.rules.compressed:
+            message = self.inflate_piece(payload, size)
+        elif wsfast_is_whole_message(&self.reader, size):
             message = self.whole_message(
-                self.rules.message == WSFAST_TEXT_MESSAGE, payload, size, self.masking_key)
+                self.reader.rules.message == WSFAST_TEXT_MESSAGE, payload, size, self.reader.masking_key)
             self.fed_size += size
-            self.in_frame = False
-            self.end_message()
+            wsfast_end_frame(&self.reader)
             if message is None:
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1
         else:
-            message = self.piece_of_message(payload, size)
+            message = self.collect_piece(payload, size)
         if message is not None:
             events.append(message)
         return 0
 
-    cdef int end_control(self, int opcode, bytes payload, list events) except -1:
+    cdef int take_control(self, int opcode, bytes payload, list events) except -1:
         cdef object event
         if opcode == WSFAST_PING:
             event = Ping(payload)
         elif opcode == WSFAST_PONG:
             event = Pong(payload)
         else:
-            event = self.end_close(payload)
+            event = self.judge_close(payload)
         if event is not None:
             events.append(event)
         return 0
-
-    cdef inline void end_message(self) noexcept:
-        self.rules.message = WSFAST_NO_MESSAGE
-        self.rules.message_size = 0
-        self.rules.n_fragments = 0
-        self.rules.compressed = 0
 
     cdef inline object whole_message(
         self, bint is_text, const uint8_t* payload, Py_ssize_t size, uint32_t masking_key
@@ -214,45 +206,41 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         wsfast_mask(<uint8_t*>PyBytes_AS_STRING(binary), payload, size, masking_key)
         return binary
 
-    cdef object piece_of_message(self, const uint8_t* data, Py_ssize_t size):
+    cdef object collect_piece(self, const uint8_t* data, Py_ssize_t size):
         """Collect a piece of a message. Returns the message if that was the last, None if not or if it fails.
 
         `data` may be the place where it belongs.
         """
         if size:
-            if self.rules.message != WSFAST_TEXT_MESSAGE:
+            if self.reader.rules.message != WSFAST_TEXT_MESSAGE:
                 self.collect(data, size, self.rest_after(size))
-            elif not self.collect_text(data, size, self.masking_key, self.rest_after(size)):
+            elif not self.collect_text(data, size, self.reader.masking_key, self.rest_after(size)):
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1, as soon as it can be known
                 return None
             else:
-                self.masking_key = wsfast_rotate_key(self.masking_key, size)
-            self.n_missing -= size
-        if self.n_missing:
+                self.reader.masking_key = wsfast_rotate_key(self.reader.masking_key, size)
+        if self.reader.n_missing:
             return None
         return self.end_frame()
 
     cdef uint64_t rest_after(self, Py_ssize_t size) noexcept:
-        """Bytes of the message that can come at most, after the next `size` of this frame."""
-        if self.header.first & 0x80:
-            return self.n_missing - size
-        return self.rules.max_message_size - self.n_collected - size
+        """Bytes of the message that can come at most, after the next `size` to be collected."""
+        if self.reader.header.first & 0x80:
+            return self.reader.n_missing
+        return self.reader.rules.max_message_size - self.collected.size - size
 
     cdef inline void begin_text(self, bint collects_str) noexcept:
-        self.collects_str = collects_str
+        self.collected.is_str = collects_str
         self.utf8 = wsfast_utf8(n_due=0)
         self.measure = wsfast_measure(n_chars=0, max_byte=0)
         self.n_ascii = 0
 
     cdef object end_frame(self):
-        """End a frame that was collected. Returns the message if that was its last, None if not or if it fails."""
-        self.in_frame = False
-        if not self.header.first & 0x80:
-            self.rules.message_size += self.header.payload_length
+        """End a frame that was collected. Returns the message if it has ended, None if not or if it fails."""
+        cdef bint is_text = self.reader.rules.message == WSFAST_TEXT_MESSAGE
+        if not wsfast_end_frame(&self.reader):
             return None
-        cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
-        self.fed_size += self.n_collected
-        self.end_message()
+        self.fed_size += self.collected.size
         if not is_text:
             return self.take_collected()
         if self.utf8.n_due:
@@ -261,23 +249,23 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         return self.end_text()
 
     cdef bint collect_text(self, const uint8_t* data, Py_ssize_t size, uint32_t masking_key, uint64_t rest) except -1:
-        """Unmask text to the end of what was collected, and check it (8.1). False when it is not UTF-8."""
+        """Unmask text to the end of `collected`, and check it (8.1). False if it is not UTF-8."""
         cdef uint8_t beginning[16]
         cdef Py_ssize_t pos = 0, n_block
         cdef uint8_t* place
         cdef bint checked
-        if self.collected == NULL:
-            # A look before anything is allocated: most text that is not ASCII shows it early.
+        if self.collected.object == NULL:
+            # Look before anything is allocated: most text that is not ASCII shows it early.
             self.begin_text(not self.text_as_bytes and wsfast_mask_to_ascii(
                 beginning, data, min(size, <Py_ssize_t>sizeof(beginning)), masking_key))
-        self.make_room(size, rest)
+        self.reserve(size, rest)
         while pos < size:
             n_block = min(size - pos, BLOCK_SIZE)
-            place = self.collected_end()
+            place = wsfast_collected_end(&self.collected)
             checked = wsfast_mask_to_ascii(place, data + pos, n_block, wsfast_rotate_key(masking_key, pos))
-            self.n_collected += n_block
+            self.collected.size += n_block
             pos += n_block
-            if self.collects_str:
+            if self.collected.is_str:
                 if checked:
                     continue
                 place = self.leave_ascii(n_block)
@@ -288,32 +276,29 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         return True
 
     cdef uint8_t* leave_ascii(self, Py_ssize_t n_block) except NULL:
-        """Go on in a bytes object, as the last `n_block` bytes are not ASCII. Returns where they are."""
-        cdef PyObject* text = self.collected
-        cdef PyObject* moved = new_bytes(NULL, str_length(text))
-        memcpy(bytes_data(moved), str_data(text), self.n_collected)
-        self.collected = moved
-        self.collects_str = False
-        Py_XDECREF(text)    # if it was received in place, `room` or take_received() keeps it until it has been read
-        self.measure.n_chars = self.n_ascii = self.n_collected - n_block
-        return self.collected_end() - n_block
+        """Go on in a bytes, as the last `n_block` bytes are not ASCII. Returns their place in it."""
+        # If the str was received in place, `room` or take_received() keeps it until it has been read.
+        wsfast_collected_leave_ascii(&self.collected)
+        self.measure.n_chars = self.n_ascii = self.collected.size - n_block
+        return wsfast_collected_end(&self.collected) - n_block
 
     cdef object end_text(self):
         """The message of a text that was collected and checked."""
         cdef PyObject* text
-        if self.text_as_bytes or self.collects_str:
+        if self.text_as_bytes or self.collected.is_str:
             return self.take_collected()
-        if self.collected == NULL:
+        if self.collected.object == NULL:
             return ""
         text = wsfast_measured_to_str(
-            text_kernels, <const uint8_t*>bytes_data(self.collected), self.n_collected, self.n_ascii, &self.measure)
+            text_kernels, wsfast_collected_end(&self.collected) - self.collected.size, self.collected.size,
+            self.n_ascii, &self.measure)
         self.drop()
         return owned(text)
 
     # --- compressed messages (RFC 7692) ---
 
-    cdef object piece_of_compressed_message(self, const uint8_t* payload, Py_ssize_t size):
-        """Inflate and collect a piece of a message. Returns as piece_of_message()."""
+    cdef object inflate_piece(self, const uint8_t* payload, Py_ssize_t size):
+        """Inflate and collect a piece of a message. Returns as collect_piece()."""
         cdef bytes data, inflated, last = None
         cdef object pieces
         cdef PyObject* new
@@ -323,11 +308,10 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         while True:
             n_block = min(size - pos, DEFLATED_BLOCK_SIZE)
             data = PyBytes_FromStringAndSize(NULL, n_block)
-            self.masking_key = wsfast_mask(
-                <uint8_t*>PyBytes_AS_STRING(data), payload + pos, n_block, self.masking_key)
+            self.reader.masking_key = wsfast_mask(
+                <uint8_t*>PyBytes_AS_STRING(data), payload + pos, n_block, self.reader.masking_key)
             pos += n_block
-            self.n_missing -= n_block
-            fin = self.n_missing == 0 and self.header.first & 0x80
+            fin = pos == size and self.reader.n_missing == 0 and self.reader.header.first & 0x80
             if not n_block and not fin:
                 break
             fault = NULL
@@ -342,34 +326,33 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
                 if last is not None and not self.collect_inflated(last):
                     return None
                 last = None
-                if <uint64_t>len(inflated) > self.rules.max_message_size - self.n_collected:
+                if <uint64_t>len(inflated) > self.reader.rules.max_message_size - self.collected.size:
                     self.fail(faults.inflated_too_big(self.max_message_size))  # 10.4
                     return None
-                if self.collected == NULL:
+                if self.collected.object == NULL:
                     last = inflated
                 elif not self.collect_inflated(inflated):
                     return None
             if fault != NULL:
                 failure = owned(fault).failure
-                # The bytes before it are judged before it.
+                # The bytes before the fault are judged first.
                 if last is None or self.collect_inflated(last):
                     self.fail(failure)
                 return None
             if pos == size:
                 break
         if last is not None:
-            if fin and self.collected == NULL:
+            if fin and self.collected.object == NULL:
                 return self.end_inflated(last)
             if not self.collect_inflated(last):
                 return None
-        return None if self.n_missing else self.end_frame()
+        return None if self.reader.n_missing else self.end_frame()
 
     cdef object end_inflated(self, bytes message):
         """The message that came out of the inflater in one piece, or None if it fails."""
-        cdef bint is_text = self.rules.message == WSFAST_TEXT_MESSAGE
-        self.in_frame = False
+        cdef bint is_text = self.reader.rules.message == WSFAST_TEXT_MESSAGE
+        wsfast_end_frame(&self.reader)
         self.fed_size += PyBytes_GET_SIZE(message)
-        self.end_message()
         if not is_text:
             return message
         cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(message)
@@ -382,14 +365,14 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         return result
 
     cdef bint collect_inflated(self, bytes data) except -1:
-        """Collect what was inflated. False if it fails."""
+        """Collect inflated bytes. False if the message fails."""
         cdef const uint8_t* start = <const uint8_t*>PyBytes_AS_STRING(data)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        cdef uint64_t rest = self.rules.max_message_size - self.n_collected - size
-        if self.rules.message != WSFAST_TEXT_MESSAGE:
-            self.make_room(size, rest)
-            memcpy(self.collected_end(), start, size)
-            self.n_collected += size
+        cdef uint64_t rest = self.reader.rules.max_message_size - self.collected.size - size
+        if self.reader.rules.message != WSFAST_TEXT_MESSAGE:
+            self.reserve(size, rest)
+            memcpy(wsfast_collected_end(&self.collected), start, size)
+            self.collected.size += size
         elif not self.collect_text(start, size, 0, rest):
             self.fail(faults.TEXT_NOT_UTF8)  # 8.1
             return False
@@ -407,49 +390,47 @@ Bytes in, frames out (RFC 6455 5). ``native.pyi`` says what each argument means.
 
     def __cinit__(self, role, *, max_frame_size=1_048_576, max_fragments=None, partial=False, headers=False, allowed_rsv=0):
         self.set_role(role)
-        self.rules.max_message_size = UINT64_MAX
-        self.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
-        self.rules.max_fragments = limit_of(max_fragments, "max_fragments")
+        self.reader.rules.max_message_size = UINT64_MAX
+        self.reader.rules.max_frame_size = limit_of(max_frame_size, "max_frame_size")
+        self.reader.rules.max_fragments = limit_of(max_fragments, "max_fragments")
         if not isinstance(allowed_rsv, int) or isinstance(allowed_rsv, bool):
             raise TypeError(mistakes.not_an_int("allowed_rsv", allowed_rsv))
         if not 0 <= allowed_rsv <= 7:
             raise ValueError(mistakes.rsv_out_of_range(allowed_rsv))
-        self.rules.allowed_rsv = <uint8_t>(<int>allowed_rsv << 4)
+        self.reader.rules.allowed_rsv = <uint8_t>(<int>allowed_rsv << 4)
         self.partial = bool(partial)
         self.headers = bool(headers)
 
     @property
     def unfinished_header(self):
         """The bytes received of a header that is not complete."""
-        return PyBytes_FromStringAndSize(<char*>self.held, 0 if self.finished else self.n_held)
+        return PyBytes_FromStringAndSize(<char*>self.reader.held, 0 if self.finished else self.reader.n_held)
 
     @property
     def missing_size(self):
         """Bytes of the payload of an unfinished frame that have not come yet."""
-        return self.n_missing if self.in_frame and not self.finished else 0
+        return self.reader.n_missing if self.reader.in_frame and not self.finished else 0
 
     cdef int take_payload(self, const uint8_t* payload, Py_ssize_t size, list events) except -1:
-        cdef uint64_t offset = self.header.payload_length - self.n_missing if self.partial else 0
-        self.n_missing -= size
+        cdef uint64_t offset = 0
+        if self.partial:
+            offset = self.reader.header.payload_length - self.reader.n_missing - size
         if size:
-            self.collect(payload, size, self.n_missing)
-        if self.n_missing == 0:
-            self.in_frame = False
-            if self.header.first & 0x80:
-                self.rules.message = WSFAST_NO_MESSAGE
-                self.rules.n_fragments = 0
+            self.collect(payload, size, self.reader.n_missing)
+        if self.reader.n_missing == 0:
+            wsfast_end_frame(&self.reader)
         elif not self.partial:
             return 0
-        events.append(self.frame(self.take_collected(), offset, not self.in_frame))
+        events.append(self.frame(self.take_collected(), offset, not self.reader.in_frame))
         return 0
 
-    cdef int end_control(self, int opcode, bytes payload, list events) except -1:
-        if opcode != WSFAST_CLOSE or self.end_close(payload) is not None or self.headers:
+    cdef int take_control(self, int opcode, bytes payload, list events) except -1:
+        if opcode != WSFAST_CLOSE or self.judge_close(payload) is not None or self.headers:
             events.append(self.frame(payload, 0, True))
         return 0
 
     cdef object frame(self, bytes payload, uint64_t offset, bint finished):
-        cdef uint8_t first = self.header.first
+        cdef uint8_t first = self.reader.header.first
         return Frame(
             OPCODES[first & 0x0F], payload, first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0, first & 0x10 != 0,
             offset, finished)

@@ -4,8 +4,8 @@
  *   second byte  MASK payload length(7); 126: 2 bytes of length follow, 127: 8
  *   then         the masking key, 4 bytes, if MASK is set
  *
- * A header is judged from its first bytes on, without waiting for the rest of it, in the order that
- * wsfast/faults.py fixes for both codecs. Judging changes nothing: it may be repeated when more bytes are there.
+ * A header is judged from its second byte on, without waiting for the rest of it. wsfast/faults.py fixes the order for
+ * both codecs. Judging changes nothing: it may be repeated when more bytes are there.
  */
 #ifndef WSFAST_FRAME_HEADER_H
 #define WSFAST_FRAME_HEADER_H
@@ -29,7 +29,7 @@ enum { WSFAST_RSV1 = 0x40 };
 /* The message a decoder is inside of. Touched by data frames only (5.4). */
 typedef enum { WSFAST_NO_MESSAGE = 0, WSFAST_TEXT_MESSAGE = 1, WSFAST_BINARY_MESSAGE = 2 } wsfast_message;
 
-/* What the rules depend on besides the header itself. */
+/* The limits, and the message so far: a header is judged by both. */
 typedef struct {
     uint64_t max_frame_size;    /* bytes; UINT64_MAX: no limit, as below */
     uint64_t max_message_size;  /* bytes */
@@ -76,7 +76,7 @@ static inline int wsfast_is_control(uint8_t first)
     return (first & 0x08) != 0; /* 5.5: control opcodes have their top bit set */
 }
 
-/* What can be judged from the first two bytes. */
+/* Judge the first two bytes. */
 static inline wsfast_verdict wsfast_judge_start(const wsfast_rules *rules, uint8_t first, uint8_t second)
 {
     const uint8_t opcode = first & 0x0F;
@@ -108,10 +108,34 @@ static inline wsfast_verdict wsfast_judge_start(const wsfast_rules *rules, uint8
     return WSFAST_COMPLETE;
 }
 
-/* Read the header at `data`, of which `size` bytes are there, and judge as much of it as is there.
+/* Judge the payload length. It ended `length_end` bytes after the start of the header: 2, 4 or 10. */
+static inline wsfast_verdict wsfast_judge_length(
+    const wsfast_rules *rules, uint8_t first, size_t length_end, uint64_t length)
+{
+    if (length_end > 2) {
+        if (length >> 63)
+            return WSFAST_LENGTH_TOP_BIT; /* 5.2: the most significant bit MUST be 0 */
+        if (length < (length_end == 4 ? 126u : 65536u))
+            return WSFAST_LENGTH_NOT_MINIMAL; /* 5.2: the minimal number of bytes MUST be used */
+    }
+    if (wsfast_is_control(first))
+        return WSFAST_COMPLETE; /* 5.5 has limited it */
+    if (length > rules->max_frame_size)
+        return WSFAST_FRAME_TOO_BIG; /* 10.4 */
+    /* By subtraction: a sum could wrap. message_size never exceeds the limit. */
+    if (rules->inflates && (rules->compressed || first & WSFAST_RSV1)) {
+        if (length > rules->max_deflated_size - rules->message_size)
+            return WSFAST_DEFLATED_TOO_BIG; /* 10.4 */
+    } else if (length > rules->max_message_size - rules->message_size) {
+        return WSFAST_MESSAGE_TOO_BIG; /* 10.4 */
+    }
+    return WSFAST_COMPLETE;
+}
+
+/* Read the header at `data`, of which `size` bytes are there, and judge those.
  *
- * `header` is filled as far as it was read: `first` from 2 bytes on, `payload_length` when a fault of the length
- * is returned, all of it with WSFAST_COMPLETE.
+ * `header` is filled as far as it was read. `first` is set from 2 bytes on, and `payload_length` if a fault of the length
+ * is returned. With WSFAST_COMPLETE all of it is set.
  */
 static inline wsfast_verdict wsfast_read_header(
     const wsfast_rules *rules, const uint8_t *data, size_t size, wsfast_header *header)
@@ -129,29 +153,15 @@ static inline wsfast_verdict wsfast_read_header(
     size_t pos = 2;
     if (length >= 126) {
         const size_t length_end = length == 126 ? 4 : 10;
-        const uint64_t shortest = length == 126 ? 126 : 65536;
         if (size < length_end)
             return WSFAST_INCOMPLETE;
         for (length = 0; pos < length_end; pos++)
             length = length << 8 | data[pos]; /* network byte order */
-        header->payload_length = length;
-        if (length >> 63)
-            return WSFAST_LENGTH_TOP_BIT; /* 5.2: the most significant bit MUST be 0 */
-        if (length < shortest)
-            return WSFAST_LENGTH_NOT_MINIMAL; /* 5.2: the minimal number of bytes MUST be used */
     }
     header->payload_length = length;
-    if (!wsfast_is_control(first)) {
-        if (length > rules->max_frame_size)
-            return WSFAST_FRAME_TOO_BIG; /* 10.4 */
-        /* By subtraction: a sum could wrap. message_size never exceeds the limit. */
-        if (rules->inflates && (rules->compressed || first & WSFAST_RSV1)) {
-            if (length > rules->max_deflated_size - rules->message_size)
-                return WSFAST_DEFLATED_TOO_BIG; /* 10.4 */
-        } else if (length > rules->max_message_size - rules->message_size) {
-            return WSFAST_MESSAGE_TOO_BIG; /* 10.4 */
-        }
-    }
+    const wsfast_verdict on_length = wsfast_judge_length(rules, first, pos, length);
+    if (on_length != WSFAST_COMPLETE)
+        return on_length;
 
     header->masking_key = 0;
     if (rules->masked) {
@@ -164,7 +174,7 @@ static inline wsfast_verdict wsfast_read_header(
     return WSFAST_COMPLETE;
 }
 
-/* The numbers that belong to a verdict, in the order of its text; returns how many there are, at most 2. */
+/* Write the numbers of a verdict's text to `numbers`, in their order. Returns how many there are, at most 2. */
 static inline int wsfast_fault_numbers(
     wsfast_verdict verdict, const wsfast_rules *rules, const wsfast_header *header, uint64_t *numbers)
 {

@@ -10,7 +10,7 @@
 
 /* --- the size --- */
 
-/* 4 to 7 units, and zeroes behind them, which are characters of one byte. */
+/* 4 to 7 units, and zeroes after them, which are characters of one byte. */
 WSFAST_OP v16 shuffle_few8(const uint8_t *units, size_t n_units)
 {
     const uint64_t last = wsfast_load32(units + n_units - 4) >> (8 - n_units) * 4 >> (8 - n_units) * 4;

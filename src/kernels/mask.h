@@ -24,8 +24,8 @@ static inline uint32_t wsfast_rotate_key(uint32_t masking_key, size_t phase)
 
 #if WSFAST_VECTOR
 
-/* More than 128 bytes: 64 at a time. From 512 on the stores are aligned, which is worth up to 1.6x (4 KiB). Returns the
- * OR of what it stored, which costs nothing where the caller does not look at it: so this has to be inlined. */
+/* More than 128 bytes: 64 at a time. From 512 bytes on the stores are aligned, which is up to 1.6 times as fast (4 KiB).
+ * Returns the OR of the stored bytes. Must be inlined: a caller that ignores the result then pays nothing for it. */
 WSFAST_ALWAYS_INLINE wsfast_vector wsfast_mask_long(
     uint8_t *destination, const uint8_t *source, size_t size, uint32_t masking_key, uint32_t next_key)
 {
@@ -96,7 +96,7 @@ WSFAST_ALWAYS_INLINE wsfast_vector wsfast_mask_short(
 
 #else
 
-/* 16 bytes and more, a word at a time. Returns the OR of what it stored. */
+/* 16 bytes and more, a word at a time. Returns the OR of the stored bytes. */
 WSFAST_ALWAYS_INLINE uint64_t wsfast_mask_words(
     uint8_t *destination, const uint8_t *source, size_t size, uint32_t masking_key, uint32_t next_key)
 {
@@ -115,7 +115,7 @@ WSFAST_ALWAYS_INLINE uint64_t wsfast_mask_words(
 
 #endif
 
-/* Fewer than 16 bytes. Returns the OR of what it stored. */
+/* Fewer than 16 bytes. Returns the OR of the stored bytes. */
 WSFAST_ALWAYS_INLINE uint64_t wsfast_mask_few(
     uint8_t *destination, const uint8_t *source, size_t size, uint32_t masking_key, uint32_t next_key)
 {
@@ -162,7 +162,7 @@ static inline uint32_t wsfast_mask(uint8_t *destination, const uint8_t *source, 
     return next_key;
 }
 
-/* As wsfast_mask(), in one pass with the question whether what it stored is ASCII: returns 1 if it is. */
+/* As wsfast_mask(), but returns 1 if all stored bytes are ASCII, else 0. It looks in the same pass. */
 static inline int wsfast_mask_to_ascii(uint8_t *destination, const uint8_t *source, size_t size, uint32_t masking_key)
 {
     const uint32_t next_key = wsfast_rotate_key(masking_key, size);

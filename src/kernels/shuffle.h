@@ -1,4 +1,4 @@
-/* Sixteen bytes at a time, with shuffles: what to_units.h and from_units.h are written in. By SSE4.1 or NEON.
+/* Sixteen bytes at a time, with shuffles, by SSE4.1 or NEON: the vocabulary of to_units.h and from_units.h.
  *
  * The file that includes this one has defined WSFAST_TARGET, the instruction set as an attribute of functions. Lanes of
  * 8 or 16 bits; comparisons answer lanes of ones or zeroes; `lanes` are bits, lane 0 the lowest.

@@ -59,7 +59,7 @@ static void fill_tables(void)
 
 #ifdef _MSC_VER /* clang-cl too, which does not link the library of __builtin_cpu_supports() */
 
-/* Bits of CPUID leaf 7 (EBX, ECX) and of XCR0, which says what the operating system keeps. */
+/* Bits of CPUID leaf 7 (EBX, ECX) and of XCR0, which tells the registers that the operating system keeps. */
 static int has(unsigned ebx, unsigned ecx, unsigned xcr0)
 {
     int leaf[4];

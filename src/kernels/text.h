@@ -2,12 +2,12 @@
  *
  * To units, for text that is not ASCII: validate and measure, then transcode. These take a whole text, or a part that
  * begins and ends between characters, in a buffer of ours:
- *   padding          16 readable bytes before it, all zero or ASCII; WSFAST_TEXT_PADDING behind it, all zero
+ *   padding          16 readable bytes before it, all zero or ASCII; WSFAST_TEXT_PADDING after it, all zero
  *   output           the units of the text, and never more than `room` of them, whatever the text is; the functions
  *                    return how many they wrote
  * From units: the size, then the bytes. Units are code points of at most 8, 16 or 32 bits, at most U+10FFFF.
  *   padding          none
- *   output           exactly `size` bytes, which is what the size function said; it must not have been WSFAST_SURROGATE
+ *   output           exactly `size` bytes, the result of the size function; it must not have been WSFAST_SURROGATE
  *   aliasing         units and bytes must not overlap
  * One table of functions for each instruction set; wsfast_choose_text_kernels() chooses one, once. Where there is none,
  * CPython's own decoder and encoder are the fastest.
@@ -33,7 +33,7 @@ typedef struct {
     int (*measure)(const uint8_t *text, size_t size, wsfast_measure *measure);
     size_t (*to_ucs1)(const uint8_t *text, size_t size, uint8_t *units, size_t room);
     size_t (*to_ucs2)(const uint8_t *text, size_t size, uint16_t *units, size_t room);
-    /* NULL where CPython's decoder is faster. */
+    /* NULL if CPython's decoder is faster. */
     size_t (*to_ucs4)(const uint8_t *text, size_t size, uint32_t *units, size_t room);
     /* Bytes of UTF-8; WSFAST_SURROGATE if a unit is a surrogate, which has none (RFC 3629 3). */
     size_t (*ucs1_size)(const uint8_t *units, size_t n_units);

@@ -1,4 +1,4 @@
-/* The text kernels of x86-64 by AVX2: those of shuffle.h, and what gains by 32 bytes. */
+/* The text kernels of x86-64 by AVX2: those of shuffle.h, and the parts that gain by 32 bytes. */
 #include "text_levels.h"
 
 #if WSFAST_X86

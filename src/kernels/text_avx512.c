@@ -64,7 +64,7 @@ static inline unsigned at_most(unsigned n, size_t room)
     return n < room ? n : (unsigned)room;
 }
 
-/* What is wrong with the bytes of `input`, given those 1, 2 and 3 places before each: not 0 where something is. */
+/* The faults in the bytes of `input`, given those 1, 2 and 3 places before each. A lane without a fault is 0. */
 static inline TARGET __m512i find_errors(__m512i input, __m512i before1, __m512i before2, __m512i before3)
 {
     const __m512i nibble = _mm512_set1_epi8(0x0F);
@@ -132,7 +132,7 @@ static TARGET int unmask_and_measure(
         if (n < 64)
             input = _mm512_maskz_mov_epi8(_bzhi_u64(~UINT64_C(0), (unsigned)n), input);
         _mm512_storeu_si512(text + pos, input);
-        /* In registers: to load again what was just stored would wait until that is done. */
+        /* In registers: loading stored bytes again would wait for the store. */
         const __m512i found = find_errors(
             input, BEFORE(input, previous, 1), BEFORE(input, previous, 2), BEFORE(input, previous, 3));
         errors = _mm512_or_si512(errors, found);

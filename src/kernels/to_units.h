@@ -8,7 +8,7 @@
 
 #include "shuffle.h"
 
-/* What is wrong with the bytes of `input`, given those 1, 2 and 3 places before each: not 0 where something is. */
+/* The faults in the bytes of `input`, given those 1, 2 and 3 places before each. A lane without a fault is 0. */
 WSFAST_OP v16 shuffle_find_errors(v16 input, v16 before1, v16 before2, v16 before3)
 {
     const v16 special = v_and(
@@ -80,7 +80,7 @@ typedef struct {
     size_t n_continuations, pos;
 } shuffle_progress;
 
-/* Each vector is looked at while it is in its register: to load again what was just stored would wait for that. */
+/* Each vector is checked while it is in its register: loading stored bytes again would wait for the store. */
 WSFAST_OP int shuffle_unmask_and_measure_rest(
     uint8_t *text, const uint8_t *payload, size_t size, v16 key, shuffle_progress progress, wsfast_measure *measure)
 {
@@ -160,7 +160,7 @@ WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *unit
     return (size_t)(units - start);
 }
 
-/* The units of 16 bits that would begin in 16 lanes, as two vectors: of those bytes, and of the two behind each.
+/* The units of 16 bits that would begin in 16 lanes, as two vectors: of those bytes, and of the two after each.
  *
  *   110xxxxx 10yyyyyy             00000xxx xxyyyyyy
  *   1110xxxx 10yyyyyy 10zzzzzz    xxxxyyyy yyzzzzzz

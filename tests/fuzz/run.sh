@@ -15,7 +15,7 @@ if [ $# -eq 0 ]; then
 fi
 what=$1
 shift
-in_c=(frame_header text_kernels)
+in_c=(frame_reader text_kernels)
 native=(decoder encoder)        # in Python, with the native codec in it
 pure=(handshake negotiation)    # in Python, with the fallback: the codec does not matter there
 targets=("$@")

@@ -1,4 +1,4 @@
-/* What the checks of the kernels share: memory between guard pages, randomness that repeats, and plain UTF-8. */
+/* Shared by the checks of the kernels: memory between guard pages, randomness that repeats, and plain UTF-8. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -30,14 +30,14 @@ static inline uint8_t random_byte(void)
         } \
     } while (0)
 
-/* ROOM bytes each, with a guard page before and behind. */
+/* ROOM bytes each, with a guard page before and after. */
 extern uint8_t *source, *destination;
 
 /* Bytes of the well-formed character at `data`, by Unicode's table 3-7; 0 if there is none. */
 size_t character(const uint8_t *data, size_t size);
 int plainly_valid(const uint8_t *data, size_t size);
 
-/* What `max_byte` of a measure tells: the bytes of a unit, 0 for ASCII. */
+/* The bytes of a unit, by `max_byte` of a measure; 0 for ASCII. */
 static inline int kind_of(uint8_t max_byte)
 {
     return max_byte < 0x80 ? 0 : max_byte <= 0xC3 ? 1 : max_byte < 0xF0 ? 2 : 4;
@@ -45,5 +45,8 @@ static inline int kind_of(uint8_t max_byte)
 
 /* Every text kernel of one level: in check_text.c. */
 void check_text(const wsfast_text_kernels *kernels);
+
+/* The reader of frames: in check_reader.c. */
+void check_reader(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* Check every kernel against the plainest loop there is, at every length and alignment that matters.
  *
  * The bytes under test end, or start, right at a page that may not be touched, so that reading or writing one byte
- * too many is a crash. Prints what it checked; exits with 1 at the first difference.
+ * too many is a crash. Prints the kernels that it checked; exits with 1 at the first difference.
  */
 #include "check.h"
 
@@ -17,7 +17,7 @@
 uint64_t random_state = 1;
 uint8_t *source, *destination;
 
-/* ROOM bytes with a guard page before and behind. */
+/* ROOM bytes with a guard page before and after. */
 static uint8_t *guarded(void)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -51,7 +51,7 @@ static void check_mask(void)
     static const size_t long_lengths[] = {511, 512, 513, 527, 640, 1000, 4096, 4099, 16384, 65000};
     for (size_t size = 0; size <= MAX_LENGTH; size++) {
         check_mask_at(source, source, size, "in place, at the guard before");
-        check_mask_at(source + ROOM - size, source + ROOM - size, size, "in place, at the guard behind");
+        check_mask_at(source + ROOM - size, source + ROOM - size, size, "in place, at the guard after");
         for (size_t alignment = 0; alignment < N_ALIGNMENTS; alignment++) {
             check_mask_at(source + alignment, source + alignment, size, "in place");
             check_mask_at(destination + alignment, source + ROOM - size, size, "to another place");
@@ -65,7 +65,7 @@ static void check_mask(void)
             check_mask_at(destination + alignment, source + ROOM - size, size, "to another place");
         }
     }
-    /* Bytes beside the payload stay as they are. */
+    /* Bytes next to the payload stay as they are. */
     for (size_t size = 0; size <= MAX_LENGTH; size++) {
         memset(destination, 0xA5, 512);
         check_mask_at(destination + 64, source, size, "with neighbours");
@@ -152,7 +152,7 @@ static void check_utf8(void)
         0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF8, 0xFF};
     const size_t n_edges = sizeof edges;
     uint8_t text[128];
-    /* Every string of four edge bytes: alone, and behind ASCII that is skipped by the word. */
+    /* Every string of four edge bytes: alone, and after ASCII that is skipped by the word. */
     for (size_t i = 0; i < n_edges * n_edges * n_edges * n_edges; i++) {
         size_t rest = i;
         memset(text, 'x', 32);
@@ -260,6 +260,7 @@ int main(void)
     check_utf8();
     check_ascii();
     check_header();
+    check_reader();
     check_pieces(NULL);
     CHECK(wsfast_choose_text_kernels("baseline") == NULL, "no level has this name");
     printf("kernels " WSFAST_KERNEL ", text");

@@ -143,7 +143,7 @@ static void check_to_units_at(const wsfast_text_kernels *kernels, uint8_t *data)
     check_small_rooms_at(kernels, data);
 }
 
-/* The sample, valid or not, right behind the first guard page or right before the second. */
+/* The sample, valid or not, right after the first guard page or right before the second. */
 static void check_to_units(const wsfast_text_kernels *kernels)
 {
     static int behind;

@@ -1,7 +1,7 @@
 """The C kernels against plain loops, built in every way in which they differ.
 
 Baseline of this CPU, 64-bit words alone, sanitizers, and other machines under emulation. The checks themselves
-are in check_kernels.c and check_text.c; RFC 6455 5.2, 5.3, 8.1.
+are in check_kernels.c, check_text.c and check_reader.c; RFC 6455 5.2 to 5.5, 8.1.
 """
 
 from __future__ import annotations

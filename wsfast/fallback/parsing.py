@@ -1,7 +1,6 @@
 """The parser of the decoders in plain Python (RFC 6455 5 and 8.1).
 
-What ``feed`` does is this table; ``FrameParser`` is its code, and the rules of each step stand in the method
-named in it:
+``feed`` goes through this table. ``FrameParser`` is its code, and the rules of a step are in the method named in it:
 
     state          waits for         then                                            next state
     START          2 bytes           _judge_start: RSV, opcode, MASK, FIN, length    LENGTH
@@ -17,13 +16,30 @@ named in it:
     None              becomes the opcode      NOTHING_TO_CONTINUE
     TEXT, BINARY      MESSAGE_UNFINISHED      stays                   None
 
-A message whose first frame has RSV1 is compressed (RFC 7692 6) where ``inflate`` is given: its payload goes
-through that before it is checked and kept. Limits of frames hold for what was received, that of messages for
-what comes out.
+A step has the name that it has in src/parsing.pxi, after an underscore:
 
-A peer's fault is ``PeerFault`` inside and ``failure`` outside, never an exception out of ``feed``. Memory
-is for what was received, never for what a header announces. This file knows bytes, frames and messages,
-and nothing of sockets, handshakes or what to do about a fault.
+    parse                 goes through a chunk, from header to header
+    judge_start           checks the first two bytes of a header (5.2, 5.4, 5.5)
+    judge_length          checks the whole payload length (5.2, 10.4)
+    take_header           tells a header that was judged
+    take_payload          takes the next bytes of a data frame (5.4)
+    take_control          takes a control frame that is whole (5.5)
+    take_whole_messages   a shorter way through messages of one frame
+    judge_close           checks the body of a Close frame (5.5.1, 7.4)
+    collect               adds to the unfinished message; text is checked (8.1)
+    inflate_piece         inflates a part of a compressed message (RFC 7692 6)
+    drop                  forgets the unfinished message
+
+So has a field: ``held`` (received, not used yet), ``n_missing`` (payload bytes still to come), ``message``,
+``n_fragments``, ``message_size``, ``compressed``, ``collected``, ``control_seen``, ``fed_size``. Here ``held`` is one
+buffer; there, header, control payload and the rest of a chunk have one each.
+
+If ``inflate`` is given, a message whose first frame has RSV1 is compressed (RFC 7692 6): its payload is inflated before
+it is checked and collected. Limits of frames hold for the bytes received, limits of messages for the inflated ones.
+
+A peer's fault is ``PeerFault`` inside and ``failure`` outside, never an exception out of ``feed``. Memory follows the
+bytes received, never the length that a header announces. This file knows bytes, frames and messages, and nothing of
+sockets or handshakes.
 """
 
 from __future__ import annotations
@@ -75,7 +91,7 @@ _Result = TypeVar("_Result")
 
 
 class FrameParser(Generic[_Result]):
-    """The table at the top. A decoder adds what becomes of a payload: ``_data_part``, ``_control_frame``."""
+    """The table at the top. A decoder adds the use of a payload: ``_take_payload``, ``_take_control``."""
 
     def __init__(
         self,
@@ -93,36 +109,36 @@ class FrameParser(Generic[_Result]):
         self._inflate: Callable[[bytes, bool], Iterator[bytes]] | None = None
         self._is_masked = self._role is Role.SERVER  # 5.1: a client masks every frame, a server none.
         self._failure: Failure | None = None
-        self._has_control = False
+        self._control_seen = False
         self._busy = False  # in a call, which can come back: from inflate(), a finalizer, a signal handler
         self._state = START
         self._max_feed_events: int | None = None  # completed by one feed; then the rest of the chunk waits
         self._max_feed_size: int | None = None  # the same in bytes of payload
         self._fed_size = 0
-        # Received, and not used from _tail_pos on: not enough for the state, or more than one feed may complete.
-        self._tail = b""
-        self._tail_pos = 0
+        # Received, and not used from _held_pos on: not enough for the state, or more than one feed may complete.
+        self._held = b""
+        self._held_pos = 0
         self._has_waiting = False  # ... the second of these
         # The frame in hand.
-        self._head = b""  # its header, as far as it is judged
+        self._header = b""  # its header, as far as it is judged
         self._fin = False
         self._rsv = 0  # RSV1 as 4, RSV2 as 2, RSV3 as 1
         self._opcode = CONTINUATION
-        self._length = 0  # of the payload, in bytes; in the state LENGTH the 7 bits of the second byte
+        self._payload_length = 0  # in bytes; in the state LENGTH, the 7 bits of the second byte
         self._masking_key = b""
-        self._missing = 0  # bytes of payload still to come
+        self._n_missing = 0  # bytes of payload still to come
         # The message in hand.
         self._message: Opcode | None = None
         self._n_fragments = 0
         self._message_size = 0  # payload of its frames, the one in hand included
         self._compressed = False
-        self._inflated_size = 0  # what came out of it so far
-        self._blocks: list[bytes] = []  # of that, the part before _payload
-        self._payload = bytearray()  # unmasked, where it has to wait for the rest of a frame or message
+        self._inflated_size = 0  # bytes inflated of it so far
+        self._collected = bytearray()  # payload of the unfinished frame or message
+        self._blocks: list[bytes] = []  # inflated bytes before those
 
     @property
     def failure(self) -> Failure | None:
-        """None, or what the peer did wrong. What came before it was returned by ``feed``."""
+        """The peer's fault, or None. ``feed`` has returned the messages before it."""
         return self._failure
 
     @property
@@ -134,7 +150,7 @@ class FrameParser(Generic[_Result]):
         received = to_bytes(chunk)
         results: list[_Result] = []
         self._enter()
-        self._has_control = False
+        self._control_seen = False
         self._decode(received, results)
         self._busy = False
         return results
@@ -149,27 +165,27 @@ class FrameParser(Generic[_Result]):
         if self._state == IGNORING:
             return
         if received:
-            self._tail = self._tail[self._tail_pos :] + received
-            self._tail_pos = 0
+            self._held = self._held[self._held_pos :] + received
+            self._held_pos = 0
         self._has_waiting = False
         self._fed_size = 0
         try:
-            self._tail_pos = self._parse(self._tail, self._tail_pos, results)
+            self._held_pos = self._parse(self._held, self._held_pos, results)
             if not self._has_waiting:
-                self._tail = self._tail[self._tail_pos :]
-                self._tail_pos = 0
+                self._held = self._held[self._held_pos :]
+                self._held_pos = 0
         except PeerFault as fault:
-            # 7.1.7: what comes after the fault is not looked at.
+            # 7.1.7: the bytes after the fault are ignored.
             self._failure = fault.failure
-            self._has_control = True
+            self._control_seen = True
             self._state = IGNORING
         if self._state == IGNORING:
             self._drop()
 
     def _drop(self) -> None:
-        self._tail = b""
-        self._tail_pos = 0
-        self._payload = bytearray()
+        self._held = b""
+        self._held_pos = 0
+        self._collected = bytearray()
         self._blocks = []
 
     def _is_full(self, results: list[_Result]) -> bool:
@@ -179,23 +195,23 @@ class FrameParser(Generic[_Result]):
             size is not None and self._fed_size >= size
         )
 
-    def _whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
+    def _take_whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
         """Take a shorter way through the chunk from ``pos`` on, if there is one; return where it ends."""
         return pos
 
-    def _data_part(self, part: bytes, results: list[_Result]) -> None:
-        """Take the next bytes of a data frame, unmasked; ``_missing`` of it are still to come."""
+    def _take_payload(self, part: bytes, results: list[_Result]) -> None:
+        """Take the next bytes of a data frame, unmasked; ``_n_missing`` of it are still to come."""
         raise NotImplementedError
 
-    def _control_frame(self, payload: bytes, close: Close | None, results: list[_Result]) -> None:
-        """Take a control frame; ``close`` is what a Close frame says."""
+    def _take_control(self, payload: bytes, close: Close | None, results: list[_Result]) -> None:
+        """Take a control frame; ``close`` is the event of a Close frame."""
         raise NotImplementedError
 
-    def _header_ended(self, results: list[_Result]) -> None:
+    def _take_header(self, results: list[_Result]) -> None:
         """Take a header that was judged; its payload follows."""
 
-    def _close_of(self, payload: bytes, results: list[_Result]) -> Close:
-        """Return what a Close frame says."""
+    def _judge_close(self, payload: bytes, results: list[_Result]) -> Close:
+        """Return the event of a Close frame, or raise its fault."""
         return parse_close(payload)
 
     def _parse(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
@@ -204,24 +220,24 @@ class FrameParser(Generic[_Result]):
         while True:
             if self._state == START:
                 if self._message is None:
-                    pos = self._whole_messages(chunk, pos, results)
+                    pos = self._take_whole_messages(chunk, pos, results)
                 if pos < size and self._is_full(results):
                     self._has_waiting = True
                     return pos
                 if size - pos < 2:
                     return pos
                 self._judge_start(chunk[pos], chunk[pos + 1])
-                self._head = chunk[pos : pos + 2]
+                self._header = chunk[pos : pos + 2]
                 pos += 2
                 self._state = LENGTH
 
             if self._state == LENGTH:
                 # 5.2: 126 and 127 stand for a length in the next 2 or 8 bytes, in network byte order.
-                end = pos + LENGTH_SIZES.get(self._length, 0)
+                end = pos + LENGTH_SIZES.get(self._payload_length, 0)
                 if end > size:
                     return pos
-                self._judge_length(from_bytes(chunk[pos:end]) if end > pos else self._length)
-                self._head += chunk[pos:end]
+                self._judge_length(from_bytes(chunk[pos:end]) if end > pos else self._payload_length)
+                self._header += chunk[pos:end]
                 pos = end
                 self._state = MASKING_KEY
 
@@ -230,15 +246,15 @@ class FrameParser(Generic[_Result]):
                 if end > size:
                     return pos
                 self._masking_key = chunk[pos:end]
-                self._missing = self._length
+                self._n_missing = self._payload_length
                 pos = end
                 self._state = PAYLOAD
-                self._header_ended(results)
+                self._take_header(results)
 
             # The state is PAYLOAD. Data is used as it comes; a control frame is small and waits to be whole.
             is_control = self._opcode & CONTROL
-            part_size = min(self._missing, size - pos)
-            if part_size < self._missing and (is_control or not part_size):
+            part_size = min(self._n_missing, size - pos)
+            if part_size < self._n_missing and (is_control or not part_size):
                 return pos
             if self._compressed and not is_control:
                 part_size = min(part_size, _DEFLATED_BLOCK_SIZE)
@@ -246,20 +262,20 @@ class FrameParser(Generic[_Result]):
             pos += part_size
             if self._is_masked:
                 # 5.3: the key goes on where the part before it ended.
-                phase = (self._length - self._missing) % 4
+                phase = (self._payload_length - self._n_missing) % 4
                 part = xor(part, self._masking_key[phase:] + self._masking_key[:phase])
-            self._missing -= part_size
+            self._n_missing -= part_size
             if is_control:
-                self._has_control = True
-                close = self._close_of(part, results) if self._opcode is CLOSE else None
+                self._control_seen = True
+                close = self._judge_close(part, results) if self._opcode is CLOSE else None
                 self._fed_size += part_size
-                self._control_frame(part, close, results)
+                self._take_control(part, close, results)
                 if close is not None:
                     self._state = IGNORING  # 5.5.1: no frame comes after a Close frame.
                     return size
             else:
-                self._data_part(part, results)
-                if self._missing:
+                self._take_payload(part, results)
+                if self._n_missing:
                     continue
                 if self._fin:
                     self._message = None
@@ -267,7 +283,7 @@ class FrameParser(Generic[_Result]):
             self._state = START
 
     def _judge_start(self, first: int, second: int) -> None:
-        """Check what the first two bytes of a frame say."""
+        """Check the first two bytes of a frame."""
         rsv = first >> 4 & 0b111
         # 5.2: a reserved bit is 0 unless an extension defines it; for control frames none does.
         if bits := rsv & ~(0 if first & CONTROL else self._allowed_rsv):
@@ -305,14 +321,14 @@ class FrameParser(Generic[_Result]):
             self._n_fragments += 1
             if self._max_fragments is not None and self._n_fragments > self._max_fragments:
                 raise PeerFault(faults.too_many_fragments(self._max_fragments))
-        self._fin, self._rsv, self._opcode, self._length = fin, rsv, opcode, length
+        self._fin, self._rsv, self._opcode, self._payload_length = fin, rsv, opcode, length
 
     def _judge_length(self, length: int) -> None:
-        """Check the whole payload length; ``_length`` still has the 7 bits it began with."""
+        """Check the whole payload length; ``_payload_length`` still has the 7 bits it began with."""
         # 5.2: the top bit of 64 is 0, and the shortest of the three forms MUST be used.
         if length >> 63:
             raise PeerFault(faults.LENGTH_TOP_BIT)
-        if length < SHORTEST.get(self._length, 0):
+        if length < SHORTEST.get(self._payload_length, 0):
             raise PeerFault(faults.length_not_minimal(length))
         # 10.4: limits hold before there is any payload. They are for data: 5.5 has limited control frames.
         if not self._opcode & CONTROL:
@@ -323,7 +339,7 @@ class FrameParser(Generic[_Result]):
             if limit is not None and size > limit:
                 if not self._compressed:
                     raise PeerFault(faults.message_too_big(size, limit))
-                # What does not shrink grows by an eighth at most, and blocks with nothing in them need an end too.
+                # Data that does not shrink grows by an eighth at most. Empty blocks need an end too.
                 if size > limit + limit // 8 + 1024:
                     raise PeerFault(faults.compressed_message_too_big(size, limit))
-        self._length = length
+        self._payload_length = length
