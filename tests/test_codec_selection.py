@@ -58,7 +58,10 @@ def test_a_second_interpreter_has_a_codec(kind: str) -> None:
     here = "import wsfast.codec; print(wsfast.codec.IMPLEMENTATION, flush=True)"
     there = f"import warnings; warnings.simplefilter('error'); {here}"
     if sys.version_info >= (3, 13):
-        run = f"import _interpreters as i; error = i.exec(i.create({kind!r}), {there!r}); assert error is None, error"
+        run = (
+            f"import _interpreters as i; other = i.create({kind!r}); error = i.exec(other, {there!r}); "
+            "i.destroy(other); assert error is None, error"
+        )
     else:
         run = f"import _xxsubinterpreters as i; i.run_string(i.create(isolated=False), {there!r})"
     result = run_python(f"{here}; {run}")
