@@ -115,7 +115,7 @@ cdef class _Decoder:
             if between_frames:
                 if self.bounded and self.is_full(events):
                     break
-                if not self.reader.n_held:
+                if data[pos] & 0x80 and not self.reader.n_held and self.reader.rules.message == WSFAST_NO_MESSAGE:
                     pos += self.take_whole_messages(data + pos, size - pos, events)
                 if pos == <size_t>size or self.bounded and self.is_full(events):
                     break
