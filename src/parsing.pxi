@@ -104,15 +104,13 @@ cdef class _Decoder:
     @cython.final
     cdef inline Py_ssize_t parse(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
         """Decode the bytes there, up to the bound of a feed. Returns how many were used."""
-        cdef size_t pos = 0, n_payload = 0
-        cdef const uint8_t* payload = NULL
+        cdef size_t pos = 0, n_payload
+        cdef const uint8_t* payload
         cdef wsfast_step step
-        cdef bint between_frames
         self.control_seen = False
         self.fed_size = 0
         while pos < <size_t>size and not self.finished:
-            between_frames = not self.reader.in_frame
-            if between_frames:
+            if not self.reader.in_frame:
                 if self.bounded and self.is_full(events):
                     break
                 if data[pos] & 0x80 and not self.reader.n_held and self.reader.rules.message == WSFAST_NO_MESSAGE:
@@ -120,7 +118,7 @@ cdef class _Decoder:
                 if pos == <size_t>size or self.bounded and self.is_full(events):
                     break
             step = wsfast_next(&self.reader, data, size, &pos, &payload, &n_payload)
-            if self.headers and between_frames and self.reader.verdict == WSFAST_COMPLETE:
+            if self.headers and self.reader.verdict == WSFAST_COMPLETE:
                 self.take_header(events)
             if step == WSFAST_DATA:
                 self.take_payload(payload, n_payload, events)

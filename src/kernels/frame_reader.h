@@ -17,7 +17,7 @@
 typedef struct {
     wsfast_rules rules;      /* the caller sets limits and role once; the message in them is the reader's */
     wsfast_header header;    /* of the frame that began last */
-    wsfast_verdict verdict;  /* on the last header; after a fault, which one */
+    wsfast_verdict verdict;  /* COMPLETE if the last call completed a header; after a fault, which one */
     uint32_t masking_key;    /* for the next byte of the payload; the caller sets it forward for data */
     uint64_t n_missing;      /* payload bytes of the frame that were not told yet */
     uint8_t in_frame;        /* 1: a header is complete, and the frame has not ended */
@@ -109,12 +109,16 @@ static WSFAST_NOINLINE int wsfast_take_control(wsfast_reader *reader, const uint
 WSFAST_ALWAYS_INLINE wsfast_step wsfast_next(
     wsfast_reader *reader, const uint8_t *data, size_t size, size_t *pos, const uint8_t **payload, size_t *n)
 {
-    if (*pos == size)
+    if (*pos == size) {
+        reader->verdict = WSFAST_INCOMPLETE;
         return WSFAST_NEED_MORE;
+    }
     if (!reader->in_frame) {
         *pos += wsfast_start_frame(reader, data + *pos, size - *pos);
         if (!reader->in_frame)
             return reader->verdict == WSFAST_INCOMPLETE ? WSFAST_NEED_MORE : WSFAST_FAULT;
+    } else {
+        reader->verdict = WSFAST_INCOMPLETE;
     }
     size_t n_payload = size - *pos;
     if (reader->n_missing <= n_payload)

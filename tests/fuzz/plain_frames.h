@@ -167,9 +167,8 @@ static inline int read_chunk(
     size_t pos = 0, n = 0;
     const uint8_t *payload = NULL;
     for (;;) {
-        const int starts = !reader->in_frame && pos < size;
         const wsfast_step step = wsfast_next(reader, chunk, size, &pos, &payload, &n);
-        if (starts && reader->verdict == WSFAST_COMPLETE && !wsfast_is_control(reader->header.first)) {
+        if (reader->verdict == WSFAST_COMPLETE && !wsfast_is_control(reader->header.first)) {
             plain_write(log, 'H');
             plain_write(log, reader->header.first);
         }
