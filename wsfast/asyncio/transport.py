@@ -141,13 +141,16 @@ class TransportSession(Session, asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         # asyncio warns in the log of writes that come too late.
-        if not self.transport.is_closing() and not (self._pauses and self._has_unread_end()):
+        if not self.transport.is_closing() and not (
+            (self._pauses or self._blocked) and self._has_unread_end()
+        ):
             self.transport.write(data)
 
     def _has_unread_end(self) -> bool:
-        """Tell whether the peer ended TLS while reading is paused; then look for its end.
+        """Tell whether the peer ended TLS, and we may not hear of it; then look for its end.
 
-        asyncio's TLS reads on below the pause. It drops what is written after the end, and tells only who reads.
+        asyncio's TLS reads on below a pause. It drops what is written after the end, and tells only who reads.
+        uvloop's TLS tells nobody, before the peer has taken all that was written.
         """
         if _PEER_FIN is None or self._can_half_close():
             return False
