@@ -27,7 +27,7 @@ KIB = b"x" * 1024
 SOCKET_BUFFER = 16 * 1024
 
 REQUEST = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
@@ -55,6 +55,7 @@ class Peer:
         if tls is not None:
             name = "localhost" if is_client else None
             self.tls = tls.wrap_bio(self.incoming, self.outgoing, not is_client, name)
+        self.path = b"/"
         self.settled: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
         """Wait until the application of the other end does what it is to do."""
 
@@ -116,7 +117,7 @@ class Peer:
     async def open(self) -> None:
         await self.do_tls()
         if self.is_client:
-            await self.send(REQUEST)
+            await self.send(REQUEST % self.path)
         head = b""
         while b"\r\n\r\n" not in head:
             head += await self.receive()
