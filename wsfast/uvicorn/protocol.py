@@ -253,6 +253,16 @@ class WebSocketProtocol(TransportSession):
             log_rejection(denial.status)
             self._linger()
 
+    def writing_blocked(self) -> None:
+        super().writing_blocked()
+        if self._denial is not None:  # no keepalive looks after it
+            self._set_close_deadline(Deadline.TCP_CLOSE)
+
+    def writing_resumed(self) -> None:
+        super().writing_resumed()
+        if self._denial is not None and self._stage is Stage.CONNECTING:
+            self._set_deadline(None)
+
     # Receiving
 
     async def receive(self) -> ASGIReceiveEvent:
