@@ -28,6 +28,7 @@ class Desk(Session):
         self.written: list[bytes] = []
         self.reading = True
         self.cut = False
+        self.can_half_close = True
         self.unsent = 0
         self.soon: list[Any] = []
         self.pongs: list[tuple[Any, float]] = []
@@ -118,6 +119,9 @@ class Desk(Session):
 
     def _close_half(self) -> None:
         self.calls.append("close half")
+
+    def _can_half_close(self) -> bool:
+        return self.can_half_close
 
     def _abort(self) -> None:
         self.calls.append("abort")

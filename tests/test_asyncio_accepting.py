@@ -90,6 +90,28 @@ async def test_sockets_do_not_wait() -> None:
     acceptor.close()
 
 
+@pytest.mark.parametrize("error", [errno.EPROTO, errno.EPERM, errno.ENETUNREACH, errno.EHOSTUNREACH])
+@without_io
+async def test_an_error_of_the_connection_that_was_to_be_accepted_is_none_of_ours(
+    error: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """accept(2): it reports what happened on the network, or to a firewall. Others are accepted as before."""
+    listening: Any = Listening(error)
+    acceptor = Acceptor(
+        NoServer(),  # type: ignore[arg-type]
+        asyncio.Protocol,
+        backlog=1,
+        logger=logging.getLogger("wsfast.server"),
+        options={},
+    )
+    acceptor._listening = [listening]
+    acceptor._go_on()
+    while listening.n_accepts < 3:
+        await asyncio.sleep(0)
+    acceptor.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 async def hold(connection: ServerConnection) -> None:
     await connection.wait_closed()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import select
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,7 +17,10 @@ from asyncio_helpers import (
     RawPeer,
     all_done,
     both_roles,
+    client_tls,
     in_both_loops,
+    port_of,
+    server_tls,
     tcp_client,
     text,
     wire,
@@ -133,6 +138,46 @@ async def test_many_senders_on_a_connection_that_breaks(caplog: pytest.LogCaptur
         await heard_all.wait()
     heard = [result for result in results if isinstance(result, ConnectionClosedError)]
     assert len(heard) >= 290
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="the system does not tell of an unread FIN")
+@in_both_loops
+async def test_a_sender_hears_of_the_end_of_tls_that_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
+    """asyncio drops what is written after it, with a warning each time, and tells only who reads."""
+    n_sent = 0
+    heard = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        nonlocal n_sent
+        try:
+            while True:
+                await connection.send(bytes(2000))
+                n_sent += 1
+        finally:
+            heard.set()
+
+    async def drain(peer: RawPeer) -> None:
+        while await peer.reader.read(65536):
+            pass
+
+    async with serve(
+        handler, "127.0.0.1", 0, ssl=server_tls(), ping_interval=None, close_timeout=1
+    ) as server:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port_of(server), ssl=client_tls(), server_hostname="localhost"
+        )
+        peer = RawPeer(reader, writer, Role.CLIENT)
+        peer.send(REQUEST)
+        peer.send_text(*"x" * 100)
+        draining = asyncio.create_task(drain(peer))
+        while n_sent < 1000:
+            await asyncio.sleep(0)
+        with socket.socket(fileno=os.dup(peer.socket.fileno())) as raw:
+            raw.shutdown(socket.SHUT_WR)
+        await heard.wait()
+        await draining
+        await peer.close()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 

@@ -13,6 +13,7 @@ from helpers import frame
 from session_helpers import Desk, both_roles
 
 from wsfast.events import Close, Role
+from wsfast.exceptions import ConnectionClosedOK
 from wsfast.session import Deadline
 from wsfast.session.pings import MAX_PENDING
 
@@ -55,6 +56,20 @@ def test_half_closed_after_close_and_messages(role: Role) -> None:
     desk.wait()
     assert desk.take() == [close(1000)]
     assert desk.calls == ["close half"]
+
+
+@both_roles
+def test_half_closed_whole(role: Role) -> None:
+    """TLS has no halves: so the Close in line is answered at once, or never; messages can be taken afterwards."""
+    desk = Desk(role)
+    desk.can_half_close = False
+    desk.receive(desk.text("one"), desk.close_frame(1000))
+    desk.half_closed()
+    assert desk.take() == [close(1000)]
+    assert not desk.keeps_half_open
+    assert desk.waits_for == (Deadline.TCP_CLOSE, 10)
+    assert desk.recv() == "one"
+    assert isinstance(desk.end(), ConnectionClosedOK)
 
 
 # Causes
@@ -141,6 +156,19 @@ def test_a_look_pauses_again_at_each_chunk() -> None:
         desk.turn()
     assert received == [*"0123456789", "more 0", "more 1"]
     assert desk.reading
+
+
+def test_a_flood_of_pings_has_an_end_without_max_queue() -> None:
+    """The rest of a chunk waits, and Pongs cannot be written: the keepalive looks, and gives up."""
+    desk = Desk(ping_interval=20, ping_timeout=5, max_queue=None, max_feed_events=5)
+    desk.unsent = 100_000
+    desk.writing_blocked()
+    desk.receive(desk.ping() * 20)
+    desk.turn()
+    assert not desk.reading
+    desk.pass_time(60)
+    closed = desk.end()
+    assert closed.sent == Close(1011, "keepalive ping timeout")
 
 
 def test_kept_chunks_do_not_keep_the_session() -> None:

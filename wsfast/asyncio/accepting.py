@@ -23,6 +23,22 @@ _WARNING_INTERVAL = 60.0
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+# accept(2): errors of the connection that was to be accepted. The next one may be fine.
+_OF_THE_NETWORK = {
+    getattr(errno, name, None)
+    for name in (
+        "EPERM",
+        "EPROTO",
+        "ENOPROTOOPT",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENONET",
+        "EOPNOTSUPP",
+    )
+}
+
 # Connections that are accepted in one turn at most.
 _PER_TURN = 100
 
@@ -115,6 +131,8 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                if error.errno in _OF_THE_NETWORK:
+                    return
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._exhausted(error)

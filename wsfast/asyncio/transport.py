@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +29,9 @@ try:
     from termios import TIOCOUTQ
 except ImportError:  # Windows
     ioctl = None  # type: ignore[assignment]
+
+# Linux tells of the peer's FIN though bytes before it are not read; None where the system does not.
+_PEER_FIN: int | None = getattr(select, "POLLRDHUP", None)
 
 # Seconds by which a timer may come early: uvloop counts in whole milliseconds.
 _RESOLUTION = 0.0015
@@ -106,8 +110,7 @@ class TransportSession(Session, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.half_closed()
-        # True keeps our half open. TLS cannot be half closed, and asyncio warns when it is asked to.
-        return self.keeps_half_open and self.transport.get_extra_info("sslcontext") is None
+        return self.keeps_half_open
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost(exc)
@@ -137,11 +140,36 @@ class TransportSession(Session, asyncio.Protocol):
     # Verbs
 
     def _write(self, data: bytes) -> None:
-        if not self.transport.is_closing():  # asyncio warns of each write after that, in the log
+        # asyncio warns in the log of writes that come too late.
+        if not self.transport.is_closing() and not (
+            (self._pauses or self._blocked) and self._has_unread_end()
+        ):
             self.transport.write(data)
+
+    def _has_unread_end(self) -> bool:
+        """Tell whether the peer ended TLS, and we may not hear of it; then look for its end.
+
+        asyncio's TLS reads on below a pause. It drops what is written after the end, and tells only who reads.
+        uvloop's TLS tells nobody, before the peer has taken all that was written.
+        """
+        if _PEER_FIN is None or self._can_half_close():
+            return False
+        poll = select.poll()
+        try:
+            poll.register(self.transport.get_extra_info("socket").fileno(), _PEER_FIN)
+            if not poll.poll(0):
+                return False
+        except (OSError, ValueError):
+            return False
+        self.look_for_end()
+        return True
 
     def _is_cut(self) -> bool:
         return self.transport.is_closing()
+
+    def _can_half_close(self) -> bool:
+        # asyncio warns if TLS is kept half open.
+        return self.transport.get_extra_info("sslcontext") is None
 
     def _abort(self) -> None:
         self.transport.abort()

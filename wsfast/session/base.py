@@ -5,6 +5,7 @@
     _write             write bytes after all that was written        transport.write
     _is_cut            tell whether the transport is closing         transport.is_closing
     _close_half        close our half of TCP, after what is unsent   transport.write_eof, or close
+    _can_half_close    tell whether one half may stay open           not with TLS
     _abort             cut TCP at once                               transport.abort
     _stop_reading      stop to receive                               transport.pause_reading
     _start_reading     receive again                                 transport.resume_reading
@@ -198,6 +199,9 @@ class Base:
         raise NotImplementedError
 
     def _close_half(self) -> None:
+        raise NotImplementedError
+
+    def _can_half_close(self) -> bool:
         raise NotImplementedError
 
     def _abort(self) -> None:

@@ -171,7 +171,11 @@ class Ending(Keepalive):
         The adapter closes the other half, after what is unsent, unless ``keeps_half_open``.
         """
         self._is_half_closed = True
+        if self._stage is Stage.PEER_ENDED and not self._can_half_close():
+            self._answer()  # now, or never
         if not self.keeps_half_open:
+            if self.protocol.ready_state is ReadyState.OPEN:
+                self.protocol.ready_state = ReadyState.CLOSING  # nothing can be sent any more
             self._set_close_deadline(Deadline.TCP_CLOSE)
 
     def lost(self, exception: BaseException | None) -> None:

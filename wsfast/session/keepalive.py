@@ -118,6 +118,11 @@ class Keepalive(Receiving):
             self._cause = TimeoutError(f"no Pong, and no other sign of life, within {self._ping_timeout} s")
             self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
+    def look_for_end(self) -> None:
+        """Read one chunk more at once: the peer's end may be there."""
+        if self._pauses & (QUEUE | CHUNK) and not self._is_looking:
+            self._read_a_chunk()
+
     def _may_look(self) -> bool:
         """Read one chunk more, unless that was done too often; return False if the peer counts as gone."""
         if self._n_taken:

@@ -144,8 +144,10 @@ class Receiving(Writing):
 
         The chunk may hold a Pong, a Close, or the end of TCP. It stops reading again; the reasons for the pause stay.
         """
-        assert self._high is not None
-        if self._pauses & CHUNK or len(self._messages) > 2 * self._high + 64 or self._is_too_large():
+        is_full = self._high is not None and (
+            len(self._messages) > 2 * self._high + 64 or self._is_too_large()
+        )
+        if self._pauses & CHUNK or is_full:
             if self._held is None:
                 self._held = []
             if sum(map(len, self._held)) > _MAX_HELD_SIZE:

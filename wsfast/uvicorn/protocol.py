@@ -253,6 +253,16 @@ class WebSocketProtocol(TransportSession):
             log_rejection(denial.status)
             self._linger()
 
+    def writing_blocked(self) -> None:
+        super().writing_blocked()
+        if self._denial is not None:  # no keepalive looks after it
+            self._set_close_deadline(Deadline.TCP_CLOSE)
+
+    def writing_resumed(self) -> None:
+        super().writing_resumed()
+        if self._denial is not None and self._stage is Stage.CONNECTING:
+            self._set_deadline(None)
+
     # Receiving
 
     async def receive(self) -> ASGIReceiveEvent:
@@ -310,12 +320,12 @@ class WebSocketProtocol(TransportSession):
     # Sending
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Take an event of the application's. Waits while the peer reads slower than we send.
+        """Take an event of the application's. Waits while the peer reads slower than we send; a close does not.
 
         Raises ``ClientDisconnected``, an ``OSError``, when the peer is gone; ``RuntimeError`` for an event out of
         turn; ``ValueError`` or ``TypeError`` for what cannot be sent.
         """
-        if self._blocked:
+        if self._blocked and message["type"] != "websocket.close":
             await self._wait_writable()
         if self.protocol.ready_state is _OPEN and message["type"] == "websocket.send":
             data = message.get("bytes")
@@ -334,7 +344,7 @@ class WebSocketProtocol(TransportSession):
                 gives_way = not n_left & 3
             if gives_way:
                 await self._let_others_run()
-                if self.transport.is_closing():
+                if self._is_gone():
                     raise ClientDisconnected
         else:
             self._send_event(message)
@@ -391,7 +401,8 @@ class WebSocketProtocol(TransportSession):
         super().fail(code, reason)
 
     def _abort(self) -> None:
-        if self._unsent_size():
+        # TLS would be closed only after the peer's answer, or 30 s.
+        if self._unsent_size() or self.transport.is_closing() or not self._can_half_close():
             self.transport.abort()
         else:
             self.transport.close()

@@ -395,6 +395,26 @@ async def test_denial_with_a_status_that_is_none(status: int) -> None:
 
 
 @in_loop
+async def test_a_peer_that_does_not_read_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no keepalive yet: without a limit it would stay for ever, and the application's task with it."""
+    monkeypatch.setattr(wsfast.uvicorn.protocol, "_CLOSE_TIMEOUT", 0.01)
+    app = App()
+    wire = await app.asked()
+    await app.do({"type": "websocket.http.response.start", "status": 403, "headers": []})
+    wire.transport.n_left = 100_000
+    wire.protocol.pause_writing()
+    wire.protocol.resume_writing()
+    assert wire.protocol.next_deadline() is None, "it reads slowly"
+    wire.protocol.pause_writing()
+    await until(lambda: "abort" in wire.transport.calls)
+    wire.protocol.connection_lost(None)
+    with pytest.raises(ClientDisconnected):
+        await app.do({"type": "websocket.http.response.body", "body": b"x", "more_body": True})
+    app.done.set()
+    await wire.finished()
+
+
+@in_loop
 async def test_lost_during_a_denial() -> None:
     app = App()
     wire = await app.asked()
