@@ -57,9 +57,9 @@ def random_cut(data: bytes, source: Source) -> list[bytes]:
     return chunks
 
 
-def outcome(call: Callable[[], T]) -> T | type[Exception]:
-    """The result of a call, or the class of the exception that it raised."""
+def outcome(call: Callable[[], T]) -> T | tuple[type[Exception], str]:
+    """The result of a call, or the class and the text of the exception that it raised."""
     try:
         return call()
     except Exception as error:
-        return type(error)
+        return type(error), str(error)
