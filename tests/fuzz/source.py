@@ -42,7 +42,7 @@ class Source:
 def random_cut(data: bytes, source: Source) -> list[bytes]:
     """Cut ``data`` into chunks as one decision says: not at all, by a size, or anywhere. Long data: not too small."""
     kind = source.byte()
-    smallest = max(len(data) // 500, 1)
+    smallest = max(len(data) // 200, 1)
     if kind == 0:
         return [data]
     if kind < 32:
