@@ -1,6 +1,6 @@
 """Encoders: the native codec against the fallback, any calls in any order (RFC 6455 5; RFC 7692 7.2.1).
 
-After each call both encoders have returned the same bytes, or raised the same class of exception, and agree on
+After each call both encoders have returned the same bytes, or raised the same exception, and agree on
 ``in_message``. What they wrote is legal as long as ``frame``, which writes as told, was not called: then a decoder of
 the other role gives back each message and each control frame.
 """
@@ -77,11 +77,12 @@ def data(source: Source) -> Any:
 def call(source: Source) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     what = source.byte()
     text = (None, None, True, False)[what >> 3 & 3]
+    compress = (None, True, False, None)[what >> 6]
     kind = what & 7
     if kind <= 1:
-        return "message", (data(source),), {"text": text}
+        return "message", (data(source),), {"text": text, "compress": compress}
     if kind <= 3:
-        return "fragment", (data(source),), {"fin": bool(what & 0x20), "text": text}
+        return "fragment", (data(source),), {"fin": bool(what & 0x20), "text": text, "compress": compress}
     if kind == 4:
         return "ping", (data(source),), {}
     if kind == 5:

@@ -1,7 +1,8 @@
 /* Reading and writing frames, against a plain reading of RFC 6455 5.2 to 5.5 and RFC 7692 6 (plain_frames.h).
  *
  * Input: eight bytes of decisions (role, extensions, limits, cuts), then a stream of frames. It is read in chunks, each
- * in memory of exactly its size. A verdict has to be the same, and in time, however the stream is cut.
+ * in memory of exactly its size; some payload is received in place. A verdict has to be the same, and in time, however
+ * the stream is cut.
  */
 #include "plain.h"
 #include "plain_frames.h"
@@ -16,6 +17,26 @@ static void check_write(const plain_reader *reader, const uint8_t *header, size_
     CHECK(wsfast_header_size(reader->length, masked) == size);
     CHECK(wsfast_write_header(room, header[0], reader->length, masked ? header + size - 4 : NULL) == size);
     CHECK(memcmp(room, header, size) == 0);
+}
+
+/* Take payload of the data frame that we are in without wsfast_next(). Returns the bytes taken. */
+static size_t receive_in_place(wsfast_reader *reader, const uint8_t *chunk, size_t size, uint8_t *unmasked, plain_log *log)
+{
+    if (!reader->in_frame || !reader->n_missing || wsfast_is_control(reader->header.first))
+        return 0;
+    const size_t n = reader->n_missing < size ? (size_t)reader->n_missing : size;
+    wsfast_received_in_place(reader, n);
+    reader->masking_key = wsfast_mask(unmasked, chunk, n, reader->masking_key);
+    for (size_t i = 0; i < n; i++) {
+        plain_write(log, 'D');
+        plain_write(log, unmasked[i]);
+    }
+    if (!reader->n_missing) {
+        plain_write(log, 'E');
+        if (wsfast_end_frame(reader))
+            plain_write(log, 'M');
+    }
+    return n;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -47,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (n_chunk > size)
             n_chunk = size;
         uint8_t *const chunk = copy_of(data, n_chunk), *const unmasked = exactly(n_chunk);
-        CHECK(read_chunk(&reader, chunk, n_chunk, unmasked, &got));
+        const size_t n_placed = random & 1 << 15 ? receive_in_place(&reader, chunk, n_chunk, unmasked, &got) : 0;
+        CHECK(read_chunk(&reader, chunk + n_placed, n_chunk - n_placed, unmasked, &got));
         free(unmasked);
         free(chunk);
         for (size_t i = 0; i < n_chunk; i++) {

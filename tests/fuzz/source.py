@@ -42,7 +42,7 @@ class Source:
 def random_cut(data: bytes, source: Source) -> list[bytes]:
     """Cut ``data`` into chunks as one decision says: not at all, by a size, or anywhere. Long data: not too small."""
     kind = source.byte()
-    smallest = max(len(data) // 500, 1)
+    smallest = max(len(data) // 200, 1)
     if kind == 0:
         return [data]
     if kind < 32:
@@ -57,9 +57,9 @@ def random_cut(data: bytes, source: Source) -> list[bytes]:
     return chunks
 
 
-def outcome(call: Callable[[], T]) -> T | type[Exception]:
-    """The result of a call, or the class of the exception that it raised."""
+def outcome(call: Callable[[], T]) -> T | tuple[type[Exception], str]:
+    """The result of a call, or the class and the text of the exception that it raised."""
     try:
         return call()
     except Exception as error:
-        return type(error)
+        return type(error), str(error)
