@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import select
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from asyncio_helpers import (
@@ -31,6 +32,7 @@ from helpers import PONG
 from wsfast.asyncio import ServerConnection, broadcast, serve
 from wsfast.events import Role
 from wsfast.exceptions import ConnectionClosedError
+from wsfast.session import SENDS_PER_TURN
 from wsfast.session.pings import MAX_PENDING
 
 # Pings (RFC 6455 5.5.2)
@@ -139,6 +141,59 @@ async def test_many_senders_on_a_connection_that_breaks(caplog: pytest.LogCaptur
     heard = [result for result in results if isinstance(result, ConnectionClosedError)]
     assert len(heard) >= 290
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("kind", ["send", "ping", "pong", "fragments"])
+@in_both_loops
+async def test_a_sender_without_end_lets_others_run_and_hears_of_the_loss(kind: str) -> None:
+    """Counted, not timed: so many calls at most between two turns of the loop, and after the connection was lost."""
+    calls: list[str] = []
+    heard = asyncio.Event()
+
+    class Watched(ServerConnection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            calls.append("lost")
+
+    async def endless() -> AsyncIterator[str]:
+        while True:
+            calls.append("send")
+            yield "x"
+
+    async def handler(connection: ServerConnection) -> None:
+        try:
+            if kind == "fragments":
+                await connection.send(endless())
+            while True:
+                calls.append("send")
+                if kind == "send":
+                    await connection.send("x")
+                elif kind == "ping":
+                    (await connection.ping()).cancel()  # type: ignore[attr-defined]
+                else:
+                    await connection.pong()
+        finally:
+            heard.set()
+
+    async def other() -> None:
+        while not heard.is_set():
+            calls.append("turn")
+            await asyncio.sleep(0)
+
+    async with (
+        serve(handler, "127.0.0.1", 0, create_connection=Watched) as server,
+        tcp_client(server) as peer,
+    ):
+        peer.send(REQUEST)
+        turning = asyncio.create_task(other())
+        while calls.count("send") < 1000:
+            await peer.reader.read(65_536)
+        peer.abort()
+        await heard.wait()
+        await turning
+    longest = max(len(list(group)) for call, group in itertools.groupby(calls) if call == "send")
+    assert longest <= SENDS_PER_TURN + 4
+    assert calls[calls.index("lost") :].count("send") <= 4
 
 
 @pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="the system does not tell of an unread FIN")

@@ -175,7 +175,7 @@ FULL = {"fin_after_many_messages", "close_after_many_messages"}
 
 
 def note_memory(connection: Connection, cell: Cell) -> None:
-    size = connection.transport.get_write_buffer_size() + connection._batch_size
+    size = 0 if cell.lost.is_set() else connection.transport.get_write_buffer_size() + connection._batch_size
     size += sum(map(sys.getsizeof, connection._messages)) + sum(map(len, connection._held or ()))
     size += 200 * len(connection._pings._pending) + 200 * connection.protocol.n_owed_pongs
     cell.memory = max(cell.memory, size)
@@ -260,7 +260,7 @@ async def with_our_server(cell: Cell, application: Application, behaviour: str, 
             finally:
                 acting.cancel()
                 await asyncio.gather(acting, return_exceptions=True)
-    await check_gone(cell, alive)
+    await check_gone(cell, alive, with_tls)
 
 
 async def with_our_client(cell: Cell, application: Application, behaviour: str, with_tls: bool) -> None:
@@ -301,14 +301,15 @@ async def with_our_client(cell: Cell, application: Application, behaviour: str, 
                 acting.cancel()
                 await asyncio.gather(acting, return_exceptions=True)
     del using
-    await check_gone(cell, alive)
+    await check_gone(cell, alive, with_tls)
 
 
-async def check_gone(cell: Cell, alive: list[weakref.ref[Connection]]) -> None:
+async def check_gone(cell: Cell, alive: list[weakref.ref[Connection]], with_tls: bool) -> None:
     await turns(10)
     if not alive:
         cell.faults.append("there was no connection")
-    if any(ref() is not None for ref in alive):
+    # asyncio's TLS keeps the frames of some of its errors for the collector.
+    if not with_tls and any(ref() is not None for ref in alive):
         cell.faults.append("the connection is still there")
 
 

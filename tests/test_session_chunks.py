@@ -82,14 +82,15 @@ def test_pings_are_answered_in_each_share() -> None:
     """5.5.2. And nothing more is decoded while Pongs cannot be written."""
     desk = desk_of()
     desk.writing_blocked()
-    desk.receive(*(desk.ping(b"%d" % number) for number in range(30)))
-    desk.turn()
-    desk.turn()
-    assert desk.protocol.n_owed_pongs == 10
+    desk.receive(*(desk.ping(b"%d" % number) for number in range(90)))
+    for _ in range(20):
+        desk.turn()
+    assert desk.protocol.n_owed_pongs == 64
+    assert desk.protocol.decoder.has_waiting
     desk.writing_resumed()
     while not desk.reading:
         desk.turn()
-    assert [int(pong.payload) for pong in desk.take()] == list(range(30))
+    assert [int(pong.payload) for pong in desk.take()] == list(range(6, 90))
 
 
 @pytest.mark.parametrize("end", ["close", "fault"])

@@ -101,12 +101,22 @@ def test_reading_pauses_while_pongs_cannot_be_written(role: Any) -> None:
     """5.5.2: a peer that sends Pings and reads nothing is not read from at full speed."""
     desk = Desk(role)
     desk.writing_blocked()
-    desk.receive(desk.ping(b"1"), desk.ping(b"2"))
+    payloads = [b"%d" % number for number in range(64)]
+    desk.receive(*map(desk.ping, payloads))
     assert not desk.reading
     assert desk.take() == []
     desk.writing_resumed()
     assert desk.reading
-    assert [pong.payload for pong in desk.take()] == [b"1", b"2"]
+    assert [pong.payload for pong in desk.take()] == payloads
+
+
+@both_roles
+def test_a_few_pings_do_not_stop_reading(role: Any) -> None:
+    """The peer may not read as it waits for us to read: if both stopped for a Ping, neither would go on."""
+    desk = Desk(role)
+    desk.writing_blocked()
+    desk.receive(*[desk.ping(b"%d" % number) for number in range(63)])
+    assert desk.reading
 
 
 def test_a_flood_of_pings_is_answered_while_the_peer_reads() -> None:
@@ -126,7 +136,7 @@ def test_a_peer_that_reads_slowly_and_sends_no_pings_is_read() -> None:
 def test_two_reasons_have_to_end_both() -> None:
     desk = Desk(max_queue=1)
     desk.writing_blocked()
-    desk.receive(desk.text("0", "1"), desk.ping())
+    desk.receive(desk.text("0", "1"), *[desk.ping()] * 64)
     assert not desk.reading
     desk.writing_resumed()
     assert not desk.reading

@@ -315,7 +315,10 @@ class Server:
         ):
             handshake.send_response(connection.respond(503, "The server is shutting down.\n"))
             connection.transport.write(handshake.data_to_send())
-        connection.transport.close()
+        if (
+            not connection.transport.is_closing()
+        ):  # asyncio's TLS cannot be cut any more once it is closed twice
+            connection.transport.close()
 
     async def _listen(self) -> Self:
         if self._server is not None:  # `server = await serve(...)`, then `async with server`

@@ -7,7 +7,7 @@ Reading pauses for a reason, and goes on when no reason is left:
     QUEUE      nobody waits, and more than ``max_queue``        messages were taken, down to the low mark
                messages, or ``MAX_QUEUE_SIZE`` bytes, wait
     CHUNK      a read holds more than one turn may decode       all of it is decoded
-    PONGS      Pongs are owed, and the peer reads nothing       the peer reads again
+    PONGS      64 Pongs are owed, and the peer reads nothing    the peer reads again
     HANDSHAKE  a request came, and is not answered yet          it is answered
 
 - A message goes straight to a receiver that waits, and pauses nothing: to pause and to resume would be two system

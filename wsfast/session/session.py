@@ -38,8 +38,10 @@ class Session(Ending):
         messages = protocol.receive_control(events, self._note_control)
         if not self._blocked:
             self._send_owed()
-        elif protocol.n_owed_pongs:
-            self._pause(PONGS)  # or a peer that sends Pings and reads nothing is read at full speed
+        elif protocol.n_owed_pongs == MAX_PONGS:
+            # Or a peer that sends Pings and reads nothing is read at full speed. For fewer we read on: such a peer may
+            # be one that waits for us to read, and stops to read when we do.
+            self._pause(PONGS)
         if protocol.ending is not None and self._stage is Stage.OPEN:
             self._stage = Stage.PEER_ENDED
             self._queue(messages)

@@ -81,7 +81,7 @@ class Watched(wsfast.uvicorn.WebSocketProtocol):
         self.note_memory()
 
     def note_memory(self) -> None:
-        size = self.transport.get_write_buffer_size() + self._batch_size
+        size = 0 if self.cell.lost.is_set() else self.transport.get_write_buffer_size() + self._batch_size
         size += sum(map(sys.getsizeof, self._messages)) + sum(map(len, self._held or ()))
         self.cell.memory = max(self.cell.memory, size)
 
