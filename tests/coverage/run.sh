@@ -34,9 +34,10 @@ export PYTHONPATH=$work/tree WSFAST_REQUIRE_NATIVE=1 COVERAGE_FILE=$work/data/py
 export COVERAGE_RCFILE=$work/tree/pyproject.toml
 mkdir "$work/data"
 unset WSFAST_PURE WSFAST_KERNEL
-# Left out: what builds packages and programs of its own, and what measures memory, which coverage.py takes too.
+# Left out: the tests that build packages or programs, and those that measure memory or let it fail, as coverage.py
+# takes memory too.
 "$python" -P -m coverage run -m pytest -q -p no:cacheprovider -m 'not packaging and not memory' \
-    --ignore tests/kernels --ignore tests/browser
+    --ignore tests/kernels --ignore tests/browser --ignore tests/test_memory_errors.py
 for host in "${hosts[@]}"; do
     if ! cmp -s "tests/hosts/$host/constraints.txt" "$venvs/$host/constraints.txt"; then
         rm -rf "${venvs:?}/$host"

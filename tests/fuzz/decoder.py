@@ -146,9 +146,8 @@ def target(data: bytes) -> None:
     assert chunked[0] == chunked[1], "the codecs differ"
     ends = [joined(chunked[0])]
     if name == "MessageDecoder":
-        placed = [in_place(decoder, chunks) for decoder in decoders()]
-        assert placed[0] == placed[1], "the codecs differ, in place"
-        ends.append(joined(placed[0]))
+        # The codecs may offer buffers of different sizes, so that events come in another call.
+        ends += [joined(in_place(decoder, chunks)) for decoder in decoders()]
     if name == "MessageDecoder" or not arguments["partial"]:
         ends += [joined(histories(decoder, [wire])) for decoder in decoders()]
         assert all(agree(end, ends[0]) for end in ends), "chunking makes a difference"
