@@ -249,6 +249,7 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         """End a frame that was collected. Returns the message if it has ended, None if not or if it fails."""
         cdef bint is_text = self.reader.rules.message == WSFAST_TEXT_MESSAGE
         if not wsfast_end_frame(&self.reader):
+            self.n_fed_fragments += 1
             return None
         self.fed_size += self.collected.size
         if not is_text:

@@ -22,6 +22,10 @@
 # ``n_fragments``, ``message_size``, ``compressed``, ``collected``, ``control_seen``, ``fed_size``. Most are in ``reader``.
 # The fallback's ``_held`` has the bytes of ``reader.control`` and ``waiting`` too.
 
+
+cdef uint64_t LEAST_FRAGMENTS_OF_A_FEED = 1024  # that complete nothing; then a feed stops, unless it may have more events
+
+
 cdef class _Decoder:
     """The parser under both decoders: headers, control frames, and the collecting of pieces."""
 
@@ -33,6 +37,7 @@ cdef class _Decoder:
     cdef bint bounded               # one feed completes `max_events` or `max_size` bytes; then the rest of a chunk waits
     cdef uint64_t max_events
     cdef uint64_t max_size
+    cdef uint64_t n_fed_fragments   # that this feed has met, and that completed nothing
     cdef uint64_t fed_size          # bytes that this feed has completed, if that is bounded
     cdef bytes waiting              # that rest, or None; it is used from `waiting_pos` on
     cdef Py_ssize_t waiting_pos
@@ -108,7 +113,8 @@ cdef class _Decoder:
         cdef const uint8_t* payload
         cdef wsfast_step step
         self.control_seen = False
-        self.fed_size = 0
+        if self.bounded:
+            self.fed_size = self.n_fed_fragments = 0
         while pos < <size_t>size and not self.finished:
             if not self.reader.in_frame:
                 if self.bounded and self.is_full(events):
@@ -136,7 +142,9 @@ cdef class _Decoder:
     @cython.final
     cdef bint is_full(self, list events) noexcept:
         """True when one feed has completed as much as it may."""
-        return <uint64_t>PyList_GET_SIZE(events) >= self.max_events or self.fed_size >= self.max_size
+        return (
+            <uint64_t>PyList_GET_SIZE(events) >= self.max_events or self.fed_size >= self.max_size
+            or self.n_fed_fragments >= max(self.max_events, LEAST_FRAGMENTS_OF_A_FEED))
 
     @cython.final
     cdef int enter(self) except -1:

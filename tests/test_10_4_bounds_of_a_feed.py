@@ -221,3 +221,23 @@ def test_mistakes_of_the_caller(codec: ModuleType, name: str) -> None:
         with pytest.raises(TypeError):
             codec.MessageDecoder(Role.SERVER, **{name: wrong})
     assert getattr(codec.MessageDecoder(Role.SERVER, **{name: 2**80}), name) == 2**80
+
+
+@pytest.mark.parametrize("max_feed_events", [1, 1024, 2000])
+def test_fragments_that_complete_nothing_count(codec: ModuleType, peer: Peer, max_feed_events: int) -> None:
+    """RFC 6455 5.4: they may be empty, and 40,000 of them fit into a read."""
+    n_fragments = 5000
+    stream = join(
+        peer.frame(TEXT, "", fin=False),
+        *(peer.frame(CONTINUATION, "", fin=False) for _ in range(n_fragments - 1)),
+        peer.frame(CONTINUATION, "a"),
+        peer.frame(TEXT, "b"),
+    )
+    decoder = codec.MessageDecoder(peer.role, max_feed_events=max_feed_events)
+    feeds = [decoder.feed(stream)]
+    while decoder.has_waiting:
+        feeds.append(decoder.feed(b""))
+    n_idle = n_fragments // max(max_feed_events, 1024)
+    assert feeds[:n_idle] == [[]] * n_idle
+    assert [message for messages in feeds for message in messages] == ["a", "b"]
+    assert len(feeds) == n_idle + (2 if max_feed_events == 1 else 1)

@@ -62,7 +62,8 @@ class MessageDecoder:
     Bounds of one ``feed``: it stops between two frames when it has completed ``max_feed_events`` messages and control
     frames, or ``max_feed_size`` bytes of their payloads, inflated ones included; at least 1, None is no bound. The
     rest of the chunk waits in the decoder then (``has_waiting``), and ``feed(b"")`` goes on with it. The message that
-    reaches the bound is completed: one feed makes fewer than ``max_feed_size`` + ``max_message_size`` bytes.
+    reaches the bound is completed: one feed makes fewer than ``max_feed_size`` + ``max_message_size`` bytes. After
+    ``max_feed_events`` fragments that complete nothing, but at least 1,024, a feed stops too.
 
     ``text="bytes"`` delivers text messages as the ``bytes`` of their UTF-8, checked as any text is (8.1): for
     parsers that take bytes, as those of JSON do. A text message then looks like a binary one.

@@ -30,13 +30,12 @@ from .layout import (
     PING,
     TEXT,
 )
-from .octets import Utf8Validator, from_bytes, to_bytes, xor
-from .parsing import LENGTH, MASKING_KEY, PAYLOAD, RSV1, START, FrameParser
+from .octets import Utf8Validator, from_bytes, xor
+from .parsing import LENGTH, MASKING_KEY, PAYLOAD, RSV1, START, VIEW, FrameParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from typing_extensions import Buffer
 
 __all__ = ["FrameDecoder", "MessageDecoder"]
 
@@ -65,6 +64,7 @@ class MessageDecoder(FrameParser[Event]):
         super().__init__(role, max_message_size, max_frame_size, max_fragments, allowed_rsv)
         self._max_feed_events = checked_bound("max_feed_events", max_feed_events)
         self._max_feed_size = checked_bound("max_feed_size", max_feed_size)
+        self._is_bounded = max_feed_events is not None or max_feed_size is not None
         if text not in ("str", "bytes"):
             raise ValueError(mistakes.not_a_text_option(text))
         if inflate is not None and not callable(inflate):
@@ -113,16 +113,10 @@ class MessageDecoder(FrameParser[Event]):
         """True while received bytes wait, as the last ``feed`` had completed as much as it may."""
         return self._has_waiting
 
-    def feed(self, chunk: Buffer) -> list[Event]:
-        """Decode the next ``chunk``, of any size, and return what it completed, in order."""
-        received = to_bytes(chunk)
-        if self._view is not None and not self._busy:
-            self._close_view()
-        return super().feed(received)
-
     def _close_view(self) -> None:
         """Let nobody write any more to the view that get_buffer() returned."""
         view, self._view = self._view, None
+        self._hindrance &= ~VIEW
         self._room = bytearray()
         if view is not None:
             with suppress(BufferError):  # somebody has a part of it, and keeps that
@@ -131,8 +125,7 @@ class MessageDecoder(FrameParser[Event]):
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
         """Return a view to receive the next bytes into, or None when ``feed`` has to be used."""
         operator.index(sizehint)
-        self._enter()
-        self._busy = False
+        self._refuse_inner_call()
         self._close_view()
         if (
             self._state != PAYLOAD
@@ -143,13 +136,13 @@ class MessageDecoder(FrameParser[Event]):
             return None
         self._room = bytearray(min(self._n_missing, max(_LARGE_SIZE, len(self._collected))))
         self._view = memoryview(self._room)
+        self._hindrance |= VIEW
         return self._view
 
     def buffer_updated(self, nbytes: int) -> list[Event]:
         """Decode what was received into the buffer that ``get_buffer`` returned last."""
         size = operator.index(nbytes)
-        self._enter()
-        self._busy = False
+        self._refuse_inner_call()
         if self._view is None:
             raise RuntimeError(mistakes.NO_BUFFER)
         if not 0 <= size <= len(self._room):
@@ -212,7 +205,7 @@ class MessageDecoder(FrameParser[Event]):
         mask_bit, header_size = (MASK, 6) if is_masked else (0, 2)
         whole_size = self._whole_size
         as_str = self._text == "str"
-        is_bounded = self._max_feed_events is not None or self._max_feed_size is not None
+        is_bounded = self._is_bounded
         size = len(chunk)
         while size - pos >= header_size and not (is_bounded and self._is_full(results)):
             first = chunk[pos]
@@ -239,7 +232,8 @@ class MessageDecoder(FrameParser[Event]):
                 except UnicodeDecodeError:
                     break
                 results.append(decoded if as_str else payload)
-            self._fed_size += length
+            if is_bounded:
+                self._fed_size += length
             pos = end
         return pos
 
@@ -258,6 +252,7 @@ class FrameDecoder(FrameParser[Frame | FrameHeader]):
         allowed_rsv: int = 0,
     ) -> None:
         super().__init__(role, None, max_frame_size, max_fragments, 0)
+        self._tells_headers = True
         self._allowed_rsv = checked_rsv(allowed_rsv)
         self._partial = bool(partial)
         self._headers = bool(headers)

@@ -60,10 +60,14 @@ def xor_by_integers(data: bytes, masking_key: bytes) -> bytes:
         if _ZEROS_STAY and data.startswith(masking_key):
             return (from_bytes(_ONE + data) ^ key_stream).to_bytes(size + 1)[1:]
         return (from_bytes(data) ^ key_stream).to_bytes(size)
-    key_stream = from_bytes(_ONE + masking_key * (_XOR_BLOCK_SIZE // 4))
+    # If zeros stay, no integer is 0, as the key stream has an octet more. On 3.11 that would take 1.08 of the time.
+    n_more = 1 if _ZEROS_STAY else 0
+    key_stream = from_bytes(_ONE[:n_more] + masking_key * (_XOR_BLOCK_SIZE // 4))
     whole = size - size % _XOR_BLOCK_SIZE
     blocks = [
-        (from_bytes(data[pos : pos + _XOR_BLOCK_SIZE]) ^ key_stream).to_bytes(_XOR_BLOCK_SIZE + 1)[1:]
+        (from_bytes(data[pos : pos + _XOR_BLOCK_SIZE]) ^ key_stream).to_bytes(_XOR_BLOCK_SIZE + n_more)[
+            n_more:
+        ]
         for pos in range(0, whole, _XOR_BLOCK_SIZE)
     ]
     blocks.append(xor_by_integers(data[whole:], masking_key))

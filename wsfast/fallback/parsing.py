@@ -84,6 +84,15 @@ IGNORING: Final = "IGNORING"
 
 RSV1: Final = 4  # as ``FrameParser._rsv`` has it
 
+# Bits of `_hindrance`.
+BUSY: Final = 1  # in a call, which can come back: from inflate(), a finalizer, a signal handler
+VIEW: Final = 2  # get_buffer() gave a view, which ends with the next call
+WAITING: Final = 4  # the last feed had completed as much as it may
+ENDED: Final = 8  # a Close or a fault came
+
+# Fragments that complete nothing, after which a feed stops, unless as many or more events are allowed.
+LEAST_FRAGMENTS_OF_A_FEED: Final = 1024
+
 # Bytes that are inflated at once: a bomb takes little memory next to its message.
 _DEFLATED_BLOCK_SIZE: Final = 2048
 
@@ -110,15 +119,19 @@ class FrameParser(Generic[_Result]):
         self._is_masked = self._role is Role.SERVER  # 5.1: a client masks every frame, a server none.
         self._failure: Failure | None = None
         self._control_seen = False
-        self._busy = False  # in a call, which can come back: from inflate(), a finalizer, a signal handler
+        self._hindrance = 0  # reasons why a feed cannot begin at once: bits of the four below
         self._state = START
         self._max_feed_events: int | None = None  # completed by one feed; then the rest of the chunk waits
         self._max_feed_size: int | None = None  # the same in bytes of payload
+        self._is_bounded = False  # one of these two is given
         self._fed_size = 0
-        # Received, and not used from _held_pos on: not enough for the state, or more than one feed may complete.
-        self._held = b""
-        self._held_pos = 0
-        self._has_waiting = False  # ... the second of these
+        self._n_fed_fragments = 0
+        self._held = (
+            b""  # received, and not used: not enough for the state, or more than one feed may complete
+        )
+        self._held_pos = 0  # of the second kind: where it begins
+        self._has_waiting = False  # it is of the second kind
+        self._tells_headers = False  # _header and _take_header are needed
         # The frame in hand.
         self._header = b""  # its header, as far as it is judged
         self._fin = False
@@ -148,52 +161,71 @@ class FrameParser(Generic[_Result]):
     def feed(self, chunk: Buffer) -> list[_Result]:
         """Decode the next ``chunk``, of any size, and return what it completed, in order."""
         received = to_bytes(chunk)
+        pos = 0
+        if self._hindrance:
+            received, pos = self._begin_hindered(received)
+        elif self._held:
+            received = self._held + received
         results: list[_Result] = []
-        self._enter()
+        if self._hindrance == ENDED:
+            return results
+        self._hindrance = BUSY
         self._control_seen = False
-        self._decode(received, results)
-        self._busy = False
-        return results
-
-    def _enter(self) -> None:
-        """Begin a call. Its end sets ``_busy`` back; an exception leaves it set, as the rest of a chunk is lost."""
-        if self._busy:
-            raise RuntimeError(mistakes.DECODER_BUSY)
-        self._busy = True
-
-    def _decode(self, received: bytes, results: list[_Result]) -> None:
-        if self._state == IGNORING:
-            return
-        if received:
-            self._held = self._held[self._held_pos :] + received
-            self._held_pos = 0
-        self._has_waiting = False
-        self._fed_size = 0
+        self._fed_size = self._n_fed_fragments = 0
         try:
-            self._held_pos = self._parse(self._held, self._held_pos, results)
-            if not self._has_waiting:
-                self._held = self._held[self._held_pos :]
-                self._held_pos = 0
+            pos = self._parse(received, pos, results)
         except PeerFault as fault:
             # 7.1.7: the bytes after the fault are ignored.
             self._failure = fault.failure
             self._control_seen = True
             self._state = IGNORING
-        if self._state == IGNORING:
+        self._hindrance = 0
+        if self._control_seen and self._state == IGNORING:
+            self._hindrance = ENDED
             self._drop()
+        elif self._has_waiting:
+            self._hindrance = WAITING
+            self._held, self._held_pos = received, pos
+        elif pos < len(received):
+            self._held = received[pos:]
+        elif self._held:
+            self._held = b""
+        return results
+
+    def _begin_hindered(self, received: bytes) -> tuple[bytes, int]:
+        """Begin a feed that something hinders. Return the bytes to parse, and where they begin."""
+        self._refuse_inner_call()
+        self._close_view()
+        self._control_seen = False
+        if self._has_waiting:
+            self._has_waiting = False
+            held, pos = self._held, self._held_pos
+            self._held = b""
+            return (held[pos:] + received, 0) if received else (held, pos)
+        return (self._held + received, 0) if self._held else (received, 0)
+
+    def _refuse_inner_call(self) -> None:
+        """An exception inside a call leaves ``BUSY``, as the rest of a chunk is lost then."""
+        if self._hindrance & BUSY:
+            raise RuntimeError(mistakes.DECODER_BUSY)
+
+    def _close_view(self) -> None:
+        """Let nobody write any more to a view of ours."""
 
     def _drop(self) -> None:
         self._held = b""
-        self._held_pos = 0
+        self._has_waiting = False
         self._collected = bytearray()
         self._blocks = []
 
     def _is_full(self, results: list[_Result]) -> bool:
         """Tell whether one feed has completed as much as it may."""
         events, size = self._max_feed_events, self._max_feed_size
-        return (events is not None and len(results) >= events) or (
-            size is not None and self._fed_size >= size
-        )
+        if events is not None and (
+            len(results) >= events or self._n_fed_fragments >= max(events, LEAST_FRAGMENTS_OF_A_FEED)
+        ):
+            return True
+        return size is not None and self._fed_size >= size
 
     def _take_whole_messages(self, chunk: bytes, pos: int, results: list[_Result]) -> int:
         """Take a shorter way through the chunk from ``pos`` on, if there is one; return where it ends."""
@@ -221,13 +253,14 @@ class FrameParser(Generic[_Result]):
             if self._state == START:
                 if self._message is None:
                     pos = self._take_whole_messages(chunk, pos, results)
-                if pos < size and self._is_full(results):
+                if self._is_bounded and pos < size and self._is_full(results):
                     self._has_waiting = True
                     return pos
                 if size - pos < 2:
                     return pos
                 self._judge_start(chunk[pos], chunk[pos + 1])
-                self._header = chunk[pos : pos + 2]
+                if self._tells_headers:
+                    self._header = chunk[pos : pos + 2]
                 pos += 2
                 self._state = LENGTH
 
@@ -237,7 +270,8 @@ class FrameParser(Generic[_Result]):
                 if end > size:
                     return pos
                 self._judge_length(from_bytes(chunk[pos:end]) if end > pos else self._payload_length)
-                self._header += chunk[pos:end]
+                if self._tells_headers:
+                    self._header += chunk[pos:end]
                 pos = end
                 self._state = MASKING_KEY
 
@@ -249,7 +283,8 @@ class FrameParser(Generic[_Result]):
                 self._n_missing = self._payload_length
                 pos = end
                 self._state = PAYLOAD
-                self._take_header(results)
+                if self._tells_headers:
+                    self._take_header(results)
 
             # The state is PAYLOAD. Data is used as it comes; a control frame is small and waits to be whole.
             is_control = self._opcode & CONTROL
@@ -280,6 +315,8 @@ class FrameParser(Generic[_Result]):
                 if self._fin:
                     self._message = None
                     self._n_fragments = self._message_size = 0
+                else:
+                    self._n_fed_fragments += 1
             self._state = START
 
     def _judge_start(self, first: int, second: int) -> None:
