@@ -110,6 +110,12 @@ def test_worst_read():
 
 @on_linux
 @native
+def test_senders():
+    assert "a peer that goes" in run("servers.senders", "--rounds", "1")
+
+
+@on_linux
+@native
 def test_compare():
     options = ("--base", sys.executable, "--head", sys.executable, "--series", "1", "--again", "0")
     printed = run("compare", *options, "handshakes")

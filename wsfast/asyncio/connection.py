@@ -82,7 +82,8 @@ class Connection(Sending):
         """The response of the opening handshake."""
         self.logger: Logger = logger or logging.getLogger("wsfast")
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
-        self._fragmenting = None
+        self._gate = None
+        self.is_fragmenting = False
         self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -232,4 +233,4 @@ class Connection(Sending):
             self._handshake_done.set_result(None)
         if not self._closed.done():
             self._closed.set_result(None)
-        self._end_fragments()
+        self._open_gate()

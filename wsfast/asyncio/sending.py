@@ -28,15 +28,13 @@ _WHOLE = (str, bytes)
 class Sending(TransportSession):
     """The calls that send."""
 
-    __slots__ = ("_fragmenting",)
+    __slots__ = ("_gate", "is_fragmenting")
 
-    _fragmenting: asyncio.Future[None] | None
-    """Is done when ``send`` has left its message of fragments; None outside of one."""
+    is_fragmenting: bool
+    """True while ``send`` is inside a message of fragments."""
 
-    @property
-    def is_fragmenting(self) -> bool:
-        """True while ``send`` is inside a message of fragments."""
-        return self._fragmenting is not None
+    _gate: asyncio.Future[None] | None
+    """Senders wait for it first: for the end of a message of fragments, or until the peer takes some of 16 MiB."""
 
     async def send(
         self,
@@ -62,7 +60,7 @@ class Sending(TransportSession):
             TypeError: a message of another type.
             ValueError: text that is not UTF-8.
         """
-        if self._fragmenting is not None or self._blocked or self.protocol.ready_state is not _OPEN:
+        if self._gate is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send()
         if not isinstance(message, _WHOLE) and not is_buffer(message):
             await self._send_fragments(cast("Iterable[str | Buffer]", message), text, compress)
@@ -83,13 +81,9 @@ class Sending(TransportSession):
     async def _may_send(self, *, is_control: bool = False) -> None:
         """Wait for a turn to send; raise if none will come. Control frames may stand between fragments (5.4)."""
         while self.protocol.ready_state is _OPEN:
-            if self._fragmenting is not None and not is_control:
-                await asyncio.shield(self._fragmenting)
-            elif self._blocked and self._unsent_size() > MAX_UNSENT_SIZE:
-                # Callers that did not wait for their sends, or gave up: each had written before it waited.
-                await self._wait_writable()
-            else:
+            if self._gate is None or (is_control and self.is_fragmenting):
                 return
+            await asyncio.shield(self._gate)
         if self.protocol.ready_state is _CONNECTING:
             raise self._closed_exception()
         await self._raise_closed()
@@ -108,7 +102,8 @@ class Sending(TransportSession):
             raise TypeError(
                 f"a message must be str, bytes-like, or an iterable of those, not {type(fragments).__name__}"
             )
-        self._fragmenting = self._loop.create_future()
+        self._gate = self._loop.create_future()
+        self.is_fragmenting = True
         encode = self.protocol.encoder.fragment
         last: str | bytes | None = None  # an empty fragment of the message's type, for the end
         try:
@@ -125,13 +120,19 @@ class Sending(TransportSession):
                 self.fail(CloseCode.INTERNAL_ERROR, "error in fragmented message")
             raise
         finally:
-            self._end_fragments()
-            self._fragmenting = None
+            self._open_gate()
+            self._gate = None
+            self.is_fragmenting = False
 
-    def _end_fragments(self) -> None:
+    def _open_gate(self) -> None:
         """Wake those who wait until the message of fragments is sent, or will never be."""
-        if self._fragmenting is not None and not self._fragmenting.done():
-            self._fragmenting.set_result(None)
+        if self._gate is not None and not self._gate.done():
+            self._gate.set_result(None)
+
+    def resume_writing(self) -> None:
+        if not self.is_fragmenting:
+            self._gate = None  # done below, as it is `_drained`
+        super().resume_writing()
 
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:
@@ -147,6 +148,9 @@ class Sending(TransportSession):
 
     async def _drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""
+        if self._blocked and self._gate is None and self._unsent_size() > MAX_UNSENT_SIZE:
+            # There are senders that do not wait for each other, or give up: each has written before it waited.
+            self._gate = self._drained = self._drained or self._loop.create_future()
         await self._wait_writable()
         if self.protocol.ready_state is _CLOSED:
             raise self._closed_exception()
@@ -168,7 +172,7 @@ class Sending(TransportSession):
             ConcurrencyError: a Ping with the same payload is still unanswered.
             ValueError: more than 125 bytes.
         """
-        if self._blocked or self.protocol.ready_state is not _OPEN:
+        if self._gate is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send(is_control=True)
         payload = (
             data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
@@ -190,7 +194,7 @@ class Sending(TransportSession):
             ConnectionClosed: the connection is closing or closed.
             ValueError: more than 125 bytes.
         """
-        if self._blocked or self.protocol.ready_state is not _OPEN:
+        if self._gate is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send(is_control=True)
         self.protocol.pong(data.encode() if isinstance(data, str) else data)
         self._send_owed()

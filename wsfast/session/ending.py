@@ -171,7 +171,7 @@ class Ending(Keepalive):
         The adapter closes the other half, after what is unsent, unless ``keeps_half_open``.
         """
         self._is_half_closed = True
-        if self._stage is Stage.PEER_ENDED and not self._can_half_close():
+        if self._stage is Stage.PEER_ENDED and not (self.keeps_half_open and self._can_half_close()):
             self._answer()  # now, or never
         if not self.keeps_half_open:
             if self.protocol.ready_state is ReadyState.OPEN:
