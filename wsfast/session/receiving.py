@@ -38,7 +38,7 @@ MAX_QUEUE_SIZE = 16 * 2**20
 
 # Events and bytes of messages that one turn of the loop decodes. So 256 KiB of anything that a peer could send hold it
 # for some milliseconds (benchmarks, worst_read), and the usual read is not divided.
-TURN_BOUNDS: Final[dict[str, Any]] = {"max_feed_events": 4096, "max_feed_size": 2 * 2**20}
+TURN_BOUNDS: Final[dict[str, Any]] = {"max_feed_events": 2048, "max_feed_size": 2 * 2**20}
 
 # Bytes of chunks that are kept as they came, because there is no room for their messages.
 _MAX_HELD_SIZE = 2**20
