@@ -298,7 +298,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
         Behaviour(close_and_fin_after_messages, _CLOSED),
         Behaviour(close_after_many_messages, _CLOSED),
         Behaviour(close_and_flood, _CLOSED),
-        Behaviour(close_and_reset, _CLOSED),
+        # If we write in between, the system tells of the reset before it hands over the Close.
+        Behaviour(close_and_reset, _CLOSED + "|" + _GONE),
     )
 }
 

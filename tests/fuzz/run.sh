@@ -16,7 +16,7 @@ fi
 what=$1
 shift
 in_c=(frame_reader text_kernels)
-native=(decoder encoder)        # in Python, with the native codec in it
+native=(decoder encoder server) # in Python, with the native codec in it
 pure=(handshake negotiation)    # in Python, with the fallback: the codec does not matter there
 targets=("$@")
 [ $# -gt 0 ] || targets=("${in_c[@]}" "${native[@]}" "${pure[@]}")
