@@ -63,55 +63,15 @@ cdef class _Decoder:
 
     @cython.final
     cdef list decode(self, const uint8_t* data, Py_ssize_t size):
-        cdef list events
-        cdef Py_ssize_t n_used
-        if self.hindrance:
-            return self.decode_hindered(data, size)
-        events = []
-        self.hindrance = BUSY
-        n_used = self.parse(data, size, events)
-        self.hindrance = 0
-        if n_used < size:
-            self.keep_rest(data + n_used, size - n_used)
-        return events
-
-    cdef int keep_rest(self, const uint8_t* data, Py_ssize_t size) except -1:
-        """Keep the bytes that come after what one feed may complete."""
-        if not self.finished:
-            self.waiting = PyBytes_FromStringAndSize(<const char*>data, size)
-            self.waiting_pos = 0
-            self.hindrance = WAITING
-        return 0
-
-    cdef list decode_hindered(self, const uint8_t* data, Py_ssize_t size):
+        """Decode the bytes there, up to the bound of a feed; keep the rest."""
         cdef list events = []
-        cdef bytes waiting
-        self.enter()
-        if self.view is not None:
-            self.take_back()
-        if self.waiting is None:
-            self.hindrance = 0
-            return self.decode(data, size)
-        waiting, self.waiting = self.waiting, None
-        if size:
-            waiting = waiting[self.waiting_pos:] + PyBytes_FromStringAndSize(<const char*>data, size)
-            self.waiting_pos = 0
-        data = <const uint8_t*>PyBytes_AS_STRING(waiting) + self.waiting_pos
-        size = PyBytes_GET_SIZE(waiting) - self.waiting_pos
-        n_used = self.parse(data, size, events)
-        self.hindrance = 0
-        if n_used < size and not self.finished:
-            self.waiting = waiting
-            self.waiting_pos += n_used
-            self.hindrance = WAITING
-        return events
-
-    @cython.final
-    cdef inline Py_ssize_t parse(self, const uint8_t* data, Py_ssize_t size, list events) except -1:
-        """Decode the bytes there, up to the bound of a feed. Returns how many were used."""
+        cdef bytes waiting = None
         cdef size_t pos = 0, n_payload
         cdef const uint8_t* payload
         cdef wsfast_step step
+        if self.hindrance:
+            waiting = self.enter_hindered(&data, &size)
+        self.hindrance = BUSY
         self.control_seen = False
         if self.bounded:
             self.fed_size = self.n_fed_fragments = 0
@@ -137,7 +97,35 @@ cdef class _Decoder:
                     self.reader.header.first & 0x0F, PyBytes_FromStringAndSize(<const char*>payload, n_payload), events)
             else:
                 self.fail(fault_of(self.reader.verdict, &self.reader.rules, &self.reader.header))
-        return pos
+        self.hindrance = 0
+        if pos < <size_t>size and not self.finished:
+            self.keep_rest(waiting, data + pos, size - pos)
+        return events
+
+    cdef bytes enter_hindered(self, const uint8_t** data, Py_ssize_t* size):
+        """Begin a call with bytes that wait, or with a view to end. The bytes to decode are in what it returns, if any."""
+        cdef bytes waiting
+        self.enter()
+        if self.view is not None:
+            self.take_back()
+        waiting, self.waiting = self.waiting, None
+        if waiting is None:
+            return None
+        if size[0]:
+            waiting = waiting[self.waiting_pos:] + PyBytes_FromStringAndSize(<const char*>data[0], size[0])
+            self.waiting_pos = 0
+        data[0] = <const uint8_t*>PyBytes_AS_STRING(waiting) + self.waiting_pos
+        size[0] = PyBytes_GET_SIZE(waiting) - self.waiting_pos
+        return waiting
+
+    cdef int keep_rest(self, bytes waiting, const uint8_t* rest, Py_ssize_t size) except -1:
+        """Keep the bytes that come after what one feed may complete; they may be in `waiting`."""
+        if waiting is None:
+            waiting = PyBytes_FromStringAndSize(<const char*>rest, size)
+        self.waiting = waiting
+        self.waiting_pos = PyBytes_GET_SIZE(waiting) - size
+        self.hindrance = WAITING
+        return 0
 
     @cython.final
     cdef bint is_full(self, list events) noexcept:

@@ -97,6 +97,21 @@ static inline PyObject *wsfast_unmasked_to_str(const wsfast_text_kernels *kernel
     return wsfast_transcode(kernels, text, size, n_ascii, &measure, NULL);
 }
 
+/* A short text, in one pass over a buffer of its own: aligned, no store of a vector crosses a cache line, and small, it
+ * is in the cache with the rest of the stack. */
+static WSFAST_NOINLINE PyObject *wsfast_one_pass_to_str(
+    const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
+    uint8_t *expects_ascii)
+{
+    WSFAST_ALIGNED(64) uint8_t memory[64 + WSFAST_ONE_PASS_SIZE + WSFAST_TEXT_PADDING];
+    uint8_t *const text = memory + 64;
+    wsfast_measure measure = {0, 0};
+    if (!kernels->unmask_and_measure(text, payload, size, masking_key, &measure))
+        return NULL;
+    *expects_ascii = measure.max_byte < 0x80;
+    return wsfast_transcode(kernels, text, size, 0, &measure, NULL);
+}
+
 /* A text of no more than a part, by way of the stack. */
 static inline PyObject *wsfast_short_text_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
@@ -104,13 +119,6 @@ static inline PyObject *wsfast_short_text_to_str(
 {
     wsfast_part part;
     uint8_t *const text = part.bytes + WSFAST_PART_LEAD;
-    if (kernels != NULL && size - 1 < WSFAST_ONE_PASS_SIZE) {
-        wsfast_measure measure = {0, 0};
-        if (!kernels->unmask_and_measure(text, payload, size, masking_key, &measure))
-            return NULL;
-        *expects_ascii = measure.max_byte < 0x80;
-        return wsfast_transcode(kernels, text, size, 0, &measure, NULL);
-    }
     if (wsfast_mask_to_ascii(text, payload, size, masking_key)) {
         PyObject *const result = PyUnicode_New((Py_ssize_t)size, 0x7F);
         if (result != NULL)
@@ -213,6 +221,8 @@ static inline PyObject *wsfast_text_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
     uint8_t *expects_ascii)
 {
+    if (!*expects_ascii && kernels != NULL && size - 1 < WSFAST_ONE_PASS_SIZE)
+        return wsfast_one_pass_to_str(kernels, payload, size, masking_key, expects_ascii);
     if (!*expects_ascii)
         return wsfast_other_text_to_str(kernels, payload, size, masking_key, expects_ascii);
     PyObject *const result = PyUnicode_New((Py_ssize_t)size, 0x7F);

@@ -27,13 +27,6 @@ typedef struct {
     uint8_t control[WSFAST_MAX_CONTROL_SIZE];
 } wsfast_reader;
 
-/* The usual case of a branch: the compiler inlines the code of that, and puts it first. */
-#if defined(__GNUC__)
-#define WSFAST_USUALLY(condition) __builtin_expect(!!(condition), 1)
-#else
-#define WSFAST_USUALLY(condition) (condition)
-#endif
-
 typedef enum {
     WSFAST_NEED_MORE,  /* the chunk is used up */
     WSFAST_DATA,       /* payload of a data frame: all that is missing, or the rest of the chunk */

@@ -38,6 +38,14 @@
 #define WSFAST_ALWAYS_INLINE static inline
 #endif
 
+#if defined(__GNUC__)
+#define WSFAST_ALIGNED(size) __attribute__((aligned(size)))
+#elif defined(_MSC_VER)
+#define WSFAST_ALIGNED(size) __declspec(align(size))
+#else
+#define WSFAST_ALIGNED(size)
+#endif
+
 /* For what would only be in the way of its caller's usual case. */
 #if defined(__GNUC__)
 #define WSFAST_NOINLINE __attribute__((noinline))
@@ -45,6 +53,13 @@
 #define WSFAST_NOINLINE __declspec(noinline)
 #else
 #define WSFAST_NOINLINE
+#endif
+
+/* The usual case of a branch: the compiler inlines the code of that, and puts it first. */
+#if defined(__GNUC__)
+#define WSFAST_USUALLY(condition) __builtin_expect(!!(condition), 1)
+#else
+#define WSFAST_USUALLY(condition) (condition)
 #endif
 
 static const uint64_t wsfast_non_ascii_bits = UINT64_C(0x8080808080808080);

@@ -56,13 +56,16 @@ static inline TARGET void put(void *to, size_t room, __m512i vector, unsigned n)
     }
 }
 
-/* --- to units --- */
-
-/* `n`, but no more than there is room for. */
-static inline unsigned at_most(unsigned n, size_t room)
+/* The same, but no more bytes than there is room for. Returns how many. */
+static inline TARGET unsigned put_fitting(void *to, size_t room, __m512i vector, unsigned n)
 {
-    return n < room ? n : (unsigned)room;
+    if (room < 64)
+        n = wsfast_fitting(n, room);
+    put(to, room, vector, n);
+    return n;
 }
+
+/* --- to units --- */
 
 /* The faults in the bytes of `input`, given those 1, 2 and 3 places before each. A lane without a fault is 0. */
 static inline TARGET __m512i find_errors(__m512i input, __m512i before1, __m512i before2, __m512i before3)
@@ -160,10 +163,8 @@ static TARGET size_t to_ucs1(const uint8_t *text, size_t size, uint8_t *units, s
         const __mmask64 is_c3 = _mm512_cmpeq_epi8_mask(lead, _mm512_set1_epi8((char)0xC3));
         __m512i unit = _mm512_mask_mov_epi8(lead, _mm512_movepi8_mask(lead), next);
         unit = _mm512_mask_add_epi8(unit, is_c3, next, _mm512_set1_epi8(0x40));
-        const unsigned n = at_most(POPCOUNT(keep), (size_t)(end - units));
         const __m512i packed = _mm512_maskz_compress_epi8(keep, unit);
-        put(units, (size_t)(end - units), packed, n);
-        units += n;
+        units += put_fitting(units, (size_t)(end - units), packed, POPCOUNT(keep));
     }
     return (size_t)(units - start);
 }
@@ -191,10 +192,8 @@ static TARGET size_t to_ucs2(const uint8_t *text, size_t size, uint16_t *units, 
             unit = _mm512_mask_mov_epi16(unit, two, _mm512_and_si512(pair, _mm512_set1_epi16(0x7FF)));
             unit = _mm512_mask_mov_epi16(unit, three, _mm512_or_si512(_mm512_slli_epi16(pair, 6), b2));
         }
-        const unsigned n = at_most(POPCOUNT(keep), (size_t)(end - units));
         const __m512i packed = _mm512_maskz_compress_epi16(keep, unit);
-        put(units, (size_t)(end - units) * 2, packed, n * 2);
-        units += n;
+        units += put_fitting(units, (size_t)(end - units) * 2, packed, POPCOUNT(keep) * 2) / 2;
     }
     return (size_t)(units - start);
 }
@@ -243,9 +242,7 @@ static TARGET size_t to_ucs4(const uint8_t *text, size_t size, uint32_t *units, 
             const __m512i four = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm512_castsi512_si128(firsts)), fourfold);
             const __m512i numbers = _mm512_add_epi8(four, _mm512_set1_epi32(0x00010203));
             const __m512i unit = decode_lanes(_mm512_permutexvar_epi8(numbers, bytes));
-            const unsigned n_here = at_most(n < 16 ? (unsigned)n : 16, (size_t)(end - units));
-            put(units, (size_t)(end - units) * 4, unit, n_here * 4);
-            units += n_here;
+            units += put_fitting(units, (size_t)(end - units) * 4, unit, n < 16 ? (unsigned)n * 4 : 64) / 4;
             firsts = _mm512_alignr_epi64(firsts, firsts, 2);
         }
         pos += 61;

@@ -28,6 +28,13 @@ extern const wsfast_text_kernels wsfast_text_neon;
 #define WSFAST_TARGET_FOR(features) __attribute__((target(features)))
 #endif
 
+/* The `n` units of one step, but no more than there is room for. More come from invalid text alone. As a branch, the
+ * comparison does not delay the next store: by 15 % of a decoded text of 125 B (compare, ratios). */
+static inline unsigned wsfast_fitting(unsigned n, size_t room)
+{
+    return WSFAST_USUALLY(n <= room) ? n : (unsigned)room;
+}
+
 /* For each set of 8 lanes to keep, the shuffle that brings them to the front: of bytes, and of 16-bit units. Lanes
  * beyond them are 0x80, which gives 0. */
 extern uint8_t wsfast_pack8[256][16], wsfast_pack16[256][16];

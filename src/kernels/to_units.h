@@ -124,12 +124,6 @@ WSFAST_OP unsigned shuffle_leads(v16 bytes, size_t size)
     return size < 16 ? leads & ((1u << size) - 1) : leads;
 }
 
-/* `n`, but no more than there is room for. */
-static inline unsigned shuffle_at_most(unsigned n, size_t room)
-{
-    return n < room ? n : (unsigned)room;
-}
-
 WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *units, size_t room)
 {
     uint8_t *const start = units, *const end = units + room;
@@ -152,7 +146,7 @@ WSFAST_OP size_t shuffle_to_ucs1(const uint8_t *text, size_t size, uint8_t *unit
             v_store_half(units + n_low, high);
             units += n;
         } else {
-            const unsigned n_fit = shuffle_at_most(n, (size_t)(end - units));
+            const unsigned n_fit = wsfast_fitting(n, (size_t)(end - units));
             shuffle_put(units, (shuffle_bytes){low, high, n_low, n}, n_fit);
             units += n_fit;
         }
@@ -200,7 +194,7 @@ WSFAST_OP size_t shuffle_to_ucs2(const uint8_t *text, size_t size, uint16_t *uni
             v_store(units + n_low, high);
             units += n;
         } else {
-            const unsigned n_fit = shuffle_at_most(n, (size_t)(end - units));
+            const unsigned n_fit = wsfast_fitting(n, (size_t)(end - units));
             shuffle_put((uint8_t *)(void *)units, (shuffle_bytes){low, high, 2 * n_low, 2 * n}, 2 * n_fit);
             units += n_fit;
         }

@@ -115,11 +115,12 @@ class FrameEncoder:
             raise RuntimeError(mistakes.MESSAGE_UNFINISHED)
         opcode = _opcode_for(data, text)
         payload = data.encode() if isinstance(data, str) else to_bytes(data)
-        deflates = self._deflates(payload, compress)
-        if opcode is TEXT and not isinstance(data, str) and utf8_rest(payload) != b"":
-            raise ValueError(mistakes.TEXT_NOT_UTF8)  # 8.1
-        if deflates:
+        # Two calls for each message would take 0.05 us each (compare, ratios).
+        if self._deflate is not None and self._deflates(payload, compress):
+            self._check_text(opcode, data, payload)
             return self._deflated_frame(FIN | opcode, payload, True, compress is None)
+        if opcode is TEXT and not isinstance(data, str):
+            self._check_text(opcode, data, payload)
         return self._frame(FIN | opcode, payload)
 
     def fragment(
@@ -199,6 +200,10 @@ class FrameEncoder:
             if is_set:
                 first |= bit
         return self._frame(first, raw)
+
+    def _check_text(self, opcode: Opcode, data: str | Buffer, payload: bytes) -> None:
+        if opcode is TEXT and not isinstance(data, str) and utf8_rest(payload) != b"":
+            raise ValueError(mistakes.TEXT_NOT_UTF8)  # 8.1
 
     def _deflates(self, payload: bytes, compress: bool | None) -> bool:
         """Tell whether to compress a message: ``compress`` decides, and if that is None its size."""

@@ -102,7 +102,7 @@ def apply_mask(data: Buffer, masking_key: Buffer) -> bytes:
 
 def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
     """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3)."""
-    with view_of(buffer) as view:
+    with memoryview(buffer) if type(buffer) is bytearray else view_of(buffer) as view:
         if view.readonly or not view.c_contiguous:
             raise BufferError(mistakes.NOT_WRITABLE)
         key = checked_key(masking_key)
