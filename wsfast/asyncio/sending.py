@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
 from ..connection import ReadyState
-from ..session import MAX_UNSENT_SIZE
+from ..session import MAX_BATCH_SIZE, MAX_UNSENT_SIZE
 from .transport import TransportSession
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ class Sending(TransportSession):
         # Compressing is part of this one call, with no await in it: what is compressed is sent.
         frame = self._encode(cast("str | bytes", message), text, compress)
         if self._messages or self._batch:
-            if self._add_to_batch(frame):
+            # The first lines of _add_to_batch(): a call would be 6 % of an echo with 64 in flight (compare, echo).
+            self._batch.append(frame)
+            self._batch_size += len(frame)
+            if (self._batch_size >= MAX_BATCH_SIZE or not self._flush_scheduled) and self._batch_grew():
                 await self._give_way()
         else:
             self.transport.write(frame)

@@ -9,10 +9,11 @@
 from .base import Data, Deadline, Stage, queue_limits
 from .receiving import HANDSHAKE, TURN_BOUNDS
 from .session import Session
-from .writing import MAX_UNSENT_SIZE, SENDS_PER_TURN
+from .writing import MAX_BATCH_SIZE, MAX_UNSENT_SIZE, SENDS_PER_TURN
 
 __all__ = [
     "HANDSHAKE",
+    "MAX_BATCH_SIZE",
     "MAX_UNSENT_SIZE",
     "SENDS_PER_TURN",
     "TURN_BOUNDS",

@@ -17,7 +17,7 @@ from ..connection import Connection as Protocol
 from .base import Base
 
 # Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
-_MAX_BATCH_SIZE = 65_536
+MAX_BATCH_SIZE = 65_536
 
 # Sends after which the sender lets others run, unless it has waited for something. A turn of the loop costs about as
 # much as one send.
@@ -43,7 +43,11 @@ class Writing(Base):
         """Collect a frame; return True if all was written, and the sender has had its turn."""
         self._batch.append(frame)
         self._batch_size += len(frame)
-        if self._batch_size >= _MAX_BATCH_SIZE:
+        return self._batch_grew()
+
+    def _batch_grew(self) -> bool:
+        """Write the batch if it is large enough, or have it written soon; return as ``_add_to_batch``."""
+        if self._batch_size >= MAX_BATCH_SIZE:
             self._flush()
             self._sends_left = 0
             return True
