@@ -57,9 +57,30 @@ async def test_pings_that_are_never_answered_have_a_bound(role: Role) -> None:
 
 
 async def ping_for_ever(ping: Callable[[], Awaitable[object]]) -> None:
+    kept = []
     while True:
-        await ping()
+        kept.append(await ping())
         await asyncio.sleep(0.1)
+
+
+@both_roles
+@without_io
+async def test_pings_whose_answer_nobody_waits_for_have_no_end_and_take_no_memory(role: Role) -> None:
+    """The peer reads and answers none. As with ``send``, it may leave, and ``ping`` goes on until then."""
+    wired = wire(role)
+    kept = [await wired.connection.ping() for _ in range(3)]
+    for _ in range(3 * MAX_PENDING):
+        await wired.connection.ping()
+        assert len(wired.connection._pings._pending) <= MAX_PENDING
+    sent = wired.transport.take()
+    assert len(sent) == 3 + 3 * MAX_PENDING
+    wired.receive(wired.frame(PONG, sent[0].payload))
+    await all_done()
+    assert [one.done() for one in kept] == [True, False, False]
+    wired.receive(wired.frame(PONG, sent[-1].payload))
+    await all_done()
+    assert all(one.done() for one in kept)
+    await wired.finish()
 
 
 @without_io

@@ -168,7 +168,7 @@ class Sending(TransportSession):
 
         Returns an awaitable of the round-trip time in seconds; it need not be awaited. It raises
         ``ConnectionClosed`` when the connection closes first. Waits while the peer reads slowly, or leaves 1024 Pings
-        unanswered whose awaitables were not cancelled.
+        unanswered whose awaitables are still kept and not cancelled.
 
         Raises:
             ConnectionClosed: the connection is closing or closed.
@@ -211,8 +211,8 @@ class Sending(TransportSession):
         raise NotImplementedError
 
 
-def _gave_up(answered: asyncio.Future[float] | None) -> bool:
-    return answered is None or answered.done()
+def _gave_up(answered: asyncio.Future[float]) -> bool:
+    return answered.done()
 
 
 def is_buffer(message: object) -> bool:

@@ -7,6 +7,7 @@ the most recent one). A Pong that answers nothing is no fault. Who waits is opaq
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -30,12 +31,23 @@ class PendingPings:
         return payload in self._pending
 
     def first_of_too_many(self, gave_up: Callable[[Any], bool]) -> Any:
-        """Return the first waiter if ``MAX_PENDING`` Pings wait, without those whose waiter ``gave_up``; else None."""
+        """Return the first waiter if ``MAX_PENDING`` Pings wait; else None.
+
+        Forgets those whose waiter ``gave_up``, and those whose waiter nobody else keeps: there is nobody to tell. PyPy
+        cannot know the latter.
+        """
         if len(self._pending) < MAX_PENDING:
             return None
-        for payload, (waiter, _) in list(self._pending.items()):
-            if gave_up(waiter):
-                del self._pending[payload]
+        pings, self._pending = self._pending, {}
+        for payload in list(pings):
+            waiter, sent_at = pings.pop(payload)
+            if waiter is None:
+                continue
+            remembered = weakref.ref(waiter)
+            del waiter
+            waiter = remembered()
+            if waiter is not None and not gave_up(waiter):
+                self._pending[payload] = waiter, sent_at
         return None if len(self._pending) < MAX_PENDING else next(iter(self._pending.values()))[0]
 
     def add(self, payload: bytes | None, waiter: Any, now: float) -> bytes:
