@@ -844,6 +844,20 @@ async def test_open_timeout_is_for_all_redirects_together() -> None:
 
 
 @in_loop
+async def test_open_timeout_ends_inside_the_body_of_a_redirect() -> None:
+    """The redirect would have been followed: it is no refusal."""
+
+    async def script(peer: RawPeer) -> None:
+        await peer.read_head()
+        peer.writer.write(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 5\r\n\r\nhell")
+        await peer.reader.read()
+
+    async with tcp_server(script) as server:
+        with pytest.raises(HandshakeTimeout):
+            await connect(uri_of(server), open_timeout=0.1)
+
+
+@in_loop
 async def test_open_timeout_none_waits() -> None:
     async with echo_server() as server, connect(uri_of(server), open_timeout=None) as ws:
         await ws.send("x")

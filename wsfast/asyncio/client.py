@@ -282,7 +282,8 @@ class connect:
         handshake = attempt.handshake
         if handshake is not None and handshake.response is not None:
             handshake.receive_eof()  # The server has refused, but its body has not ended.
-            if handshake.error is not None:
+            # If it is a redirect, the time was too short to follow it.
+            if handshake.error is not None and redirects.location(handshake.response) is None:
                 return handshake.error
         return HandshakeTimeout(
             f"{self._shown(attempt)} did not finish the opening handshake within {self._open_timeout} s; "
