@@ -136,6 +136,7 @@ def test_user_info_is_both_or_none() -> None:
         ("ws://.../", "not a host name"),
         ("ws://" + "a" * 64 + ".example/", "not a host name"),
         ("ws://" + "a." * 128, "a host name of 256 characters is too long"),
+        ("ws://" + "a." * 122 + "é" * 5, "a host name of 255 characters is too long"),
         ("ws://a%2Fb/", "not a host name"),
         ("ws://a%40b/", "not a host name"),
         ("ws://a%FF/", "not a host name"),

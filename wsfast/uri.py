@@ -196,6 +196,8 @@ def _parse_host_name(uri: str, name: str) -> str:
             name = ".".join(_to_ascii(uri, label) for label in _DOTS.split(name))
         # The codec checks that no label is empty or longer than 63 characters, as the resolver will.
         host = name.encode("idna").decode("ascii").lower()
+        if len(host) > _MAX_NAME_SIZE:  # the "xn--" form is longer
+            raise InvalidURI(uri, f"a host name of {len(host)} characters is too long")
     except UnicodeError:
         raise InvalidURI(uri, f'"{_part(name)}" is not a host name') from None
     if not _HOST_NAME.fullmatch(host):
