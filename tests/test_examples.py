@@ -136,3 +136,30 @@ def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if not target.startswith(("http://", "https://")):
             assert (ROOT / target).exists(), target
+
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
+def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@in_loop
+async def test_broadcast_page() -> None:
+    """The handler reports, and ``publish`` takes what it says."""
+    page = (ROOT / "docs" / "broadcast.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        exec(compile(block, "docs/broadcast.md", "exec"), names)
+    async with (
+        wsfast.serve(names["handler"], "127.0.0.1", 0) as server,
+        wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/") as ws,
+    ):
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+        names["publish"](server.connections, "ABC", 12)
+        assert await ws.recv() == "ABC 12"

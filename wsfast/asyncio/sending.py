@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
 from ..connection import ReadyState
-from ..session import MAX_BATCH_SIZE, MAX_UNSENT_SIZE
+from ..session import MAX_BATCH_SIZE, MAX_UNSENT_SIZE, Backlog, Delivery, Outcome, Slow
 from .transport import TransportSession
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Sending(TransportSession):
     """True while ``send`` is inside a message of fragments."""
 
     _gate: asyncio.Future[None] | None
-    """Senders wait for it first: for the end of a message of fragments, or until the peer takes some of 16 MiB."""
+    """Senders wait for it first: for the end of a message of fragments, or until the peer takes some of 16 MiB, or
+    the messages of broadcasts that wait."""
 
     async def send(
         self,
@@ -136,6 +137,26 @@ class Sending(TransportSession):
         if not self.is_fragmenting:
             self._gate = None  # done below, as it is `_drained`
         super().resume_writing()
+        if self._backlog is not None:
+            self._hold_senders()
+
+    def deliver(self, delivery: Delivery, slow: Slow) -> Outcome:
+        outcome = super().deliver(delivery, slow)
+        if self._backlog is not None:
+            self._hold_senders()
+        return outcome
+
+    def _hold_senders(self) -> None:
+        """Let senders wait before they write, until the peer has taken some."""
+        if self._gate is None:
+            self._gate = self._drained = self._drained or self._loop.create_future()
+
+    async def wait_taken(self, backlog: Backlog, end: int) -> None:
+        """Wait until no message of ``backlog`` before the number ``end`` waits, or the connection is closed."""
+        while self._backlog is backlog and backlog.holds_before(end):
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
 
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:
@@ -153,7 +174,7 @@ class Sending(TransportSession):
         """Wait until the peer has taken enough of what was written."""
         if self._blocked and self._gate is None and self._unsent_size() > MAX_UNSENT_SIZE:
             # There are senders that do not wait for each other, or give up: each has written before it waited.
-            self._gate = self._drained = self._drained or self._loop.create_future()
+            self._hold_senders()
         await self._wait_writable()
         if self.protocol.ready_state is _CLOSED:
             raise self._closed_exception()

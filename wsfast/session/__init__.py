@@ -6,6 +6,7 @@
 - Every wait has a name and a bound; ``ending.py`` and ``keepalive.py`` have the tables.
 """
 
+from .backlog import Backlog, Delivery, Outcome, Slow
 from .base import Data, Deadline, Stage, queue_limits
 from .receiving import HANDSHAKE, TURN_BOUNDS
 from .session import Session
@@ -17,9 +18,13 @@ __all__ = [
     "MAX_UNSENT_SIZE",
     "SENDS_PER_TURN",
     "TURN_BOUNDS",
+    "Backlog",
     "Data",
     "Deadline",
+    "Delivery",
+    "Outcome",
     "Session",
+    "Slow",
     "Stage",
     "queue_limits",
 ]

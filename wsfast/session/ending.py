@@ -83,6 +83,7 @@ class Ending(Keepalive):
 
     def _answer(self) -> None:
         """Let the peer's Close, or its fault, take effect."""
+        self._write_backlog(whole=True)
         self.protocol.answer()
         self._send_owed()
         self._wake()
@@ -104,12 +105,14 @@ class Ending(Keepalive):
         was_open = self.protocol.ready_state is ReadyState.OPEN
         self.protocol.close(code, reason)
         if was_open:
+            self._write_backlog(whole=True)  # the Close comes after it
             self._close_sent()
 
     def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7): the peer's Close is not waited for."""
         if self.protocol.ready_state is ReadyState.OPEN:
             self.protocol.fail(code, reason)
+            self._backlog = None
             self._close_sent()
 
     def _close_sent(self) -> None:
@@ -175,6 +178,7 @@ class Ending(Keepalive):
             self._answer()  # now, or never
         if not self.keeps_half_open:
             if self.protocol.ready_state is ReadyState.OPEN:
+                self._write_backlog(whole=True)
                 self.protocol.ready_state = ReadyState.CLOSING  # nothing can be sent any more
             self._set_close_deadline(Deadline.TCP_CLOSE)
 
@@ -187,6 +191,7 @@ class Ending(Keepalive):
         self._set_deadline(None)
         self.protocol.receive_eof()
         self._batch.clear()
+        self._backlog = None
         self._feed = self._decoder.feed  # `_hold` would hold us
         closed = self._closed_exception()
         for waiter in self._pings.abandon():

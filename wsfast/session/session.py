@@ -81,6 +81,7 @@ class Session(Ending):
         self._has_sent = True
         if self.protocol.ready_state is ReadyState.OPEN:
             self._send_owed()
+            self._write_backlog()
             self._unpause(PONGS)
 
     # Time

@@ -4,7 +4,7 @@
   next turn, or when 64 KiB are collected, whichever is first. That is 5 times as fast where messages are pipelined,
   and costs nothing elsewhere (benchmarks, echo with 64 in flight).
 - Whatever else is written comes after the frames that were collected.
-- Nobody waits in a broadcast. So what a peer leaves untaken has a bound, above which its connection is failed.
+- Nobody waits in a broadcast. So what a peer leaves untaken has a bound; ``backlog.py`` has the policies.
 - A send that has no reason to wait gives the others a turn now and then, and looks whether the peer is still there.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
+from .backlog import MAX_BACKLOG, MAX_BACKLOG_SIZE, Backlog, Delivery, Outcome, Slow
 from .base import Base
 
 # Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
@@ -30,7 +31,7 @@ MAX_UNSENT_SIZE = 16 * 2**20
 class Writing(Base):
     """Batches, and what is owed to the peer."""
 
-    __slots__ = ("_batch", "_batch_size", "_flush_scheduled", "_sends_left")
+    __slots__ = ("_backlog", "_batch", "_batch_size", "_flush_scheduled", "_sends_left")
 
     def __init__(self, protocol: Protocol, **options: Any) -> None:
         super().__init__(protocol, **options)
@@ -38,6 +39,7 @@ class Writing(Base):
         self._batch_size = 0
         self._flush_scheduled = False
         self._sends_left = SENDS_PER_TURN
+        self._backlog: Backlog | None = None  # of a peer that reads too slowly; never empty
 
     def _add_to_batch(self, frame: bytes) -> bool:
         """Collect a frame; return True if all was written, and the sender has had its turn."""
@@ -89,6 +91,47 @@ class Writing(Base):
         self._flush()
         self._write(frame)
         return True
+
+    def deliver(self, delivery: Delivery, slow: Slow) -> Outcome:
+        """Send a message of a broadcast, or do with it what the policy ``slow`` says.
+
+        Raises:
+            ValueError: text that is not UTF-8.
+        """
+        if self._is_cut():
+            return Outcome.CLOSED
+        backlog = self._backlog
+        if backlog is None:
+            if not self._blocked or (slow is Slow.CLOSE and delivery.key is None):
+                return Outcome.SENT if self.send_nowait(delivery.frame_for(self.protocol)) else Outcome.FAILED
+            backlog = Backlog()
+        elif backlog.replace(delivery):
+            return Outcome.REPLACED
+        outcome = Outcome.WAITING
+        if slow is Slow.CLOSE or slow is Slow.WAIT:
+            if backlog.size + self._unsent_size() + delivery.size > MAX_UNSENT_SIZE:
+                self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
+                return Outcome.FAILED
+        elif not backlog.has_room(delivery.size, MAX_BACKLOG, MAX_BACKLOG_SIZE):
+            if slow is Slow.DROP_NEWEST:
+                return Outcome.DROPPED
+            while not backlog.has_room(delivery.size, MAX_BACKLOG, MAX_BACKLOG_SIZE):
+                backlog.take()
+            outcome = Outcome.DISPLACED
+        backlog.add(delivery)
+        self._backlog = backlog
+        return outcome
+
+    def _write_backlog(self, *, whole: bool = False) -> None:
+        """Write what waits, while the peer takes it; ``whole``: all of it, as nothing can be written later."""
+        backlog = self._backlog
+        if backlog is None:
+            return
+        self._flush()
+        while backlog and (whole or not self._blocked):
+            self._write(backlog.take().frame_for(self.protocol))
+        if not backlog:
+            self._backlog = None
 
     def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7)."""
