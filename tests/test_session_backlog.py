@@ -12,9 +12,14 @@ from wsfast.codec import MessageDecoder
 from wsfast.deflate import Deflate, accept
 from wsfast.deflate.messages import Inflater
 from wsfast.events import Role
-from wsfast.session import MAX_UNSENT_SIZE, Backlog, Delivery, Outcome, Slow
-from wsfast.session.backlog import MAX_BACKLOG, MAX_BACKLOG_SIZE
+from wsfast.limits import Limits
+from wsfast.session import Backlog, Delivery, Outcome, Slow
 
+MAX_UNSENT_SIZE, MAX_BACKLOG, MAX_BACKLOG_SIZE = (
+    Limits().max_unsent_size,
+    Limits().max_backlog,
+    Limits().max_backlog_size,
+)
 WAITING_POLICIES = [Slow.WAIT, Slow.DROP_NEWEST, Slow.DROP_OLDEST]
 
 

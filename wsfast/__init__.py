@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from . import handshake as handshake
     from . import headers as headers
     from . import http as http
+    from . import limits as limits
     from . import native as native
     from . import patch as patch
     from . import session as session
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .connection import ReadyState
     from .deflate import Deflate
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+    from .limits import Limits
     from .patch import unpatch
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "Deflate",
+    "Limits",
     "ReadyState",
     "__version__",
     "broadcast",
@@ -71,6 +74,7 @@ _SUBMODULES = {
     "handshake",
     "headers",
     "http",
+    "limits",
     "native",
     "patch",
     "session",
@@ -86,6 +90,7 @@ _HOMES = {
     "ConnectionClosedError": ".exceptions",
     "ConnectionClosedOK": ".exceptions",
     "Deflate": ".deflate",
+    "Limits": ".limits",
     "ReadyState": ".connection",
     "broadcast": ".asyncio.broadcasting",
     "connect": ".asyncio.client",

@@ -21,6 +21,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
+from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
 from .sending import Sending
 
@@ -67,6 +68,7 @@ class Connection(Sending):
         max_queue: int | tuple[int | None, int | None] | None = 16,
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(
             protocol,
@@ -75,6 +77,7 @@ class Connection(Sending):
             ping_timeout=ping_timeout,
             close_timeout=close_timeout,
             max_queue=max_queue,
+            limits=limits,
         )
         self.request: Request | None = None
         """The request of the opening handshake."""

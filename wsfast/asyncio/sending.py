@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
 from ..connection import ReadyState
-from ..session import MAX_BATCH_SIZE, MAX_UNSENT_SIZE, Backlog, Delivery, Outcome, Slow
+from ..session import MAX_BATCH_SIZE, Backlog, Delivery, Outcome, Slow
 from .transport import TransportSession
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Sending(TransportSession):
 
     async def _drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""
-        if self._blocked and self._gate is None and self._unsent_size() > MAX_UNSENT_SIZE:
+        if self._blocked and self._gate is None and self._unsent_size() > self._limits.max_unsent_size:
             # There are senders that do not wait for each other, or give up: each has written before it waited.
             self._hold_senders()
         await self._wait_writable()

@@ -24,10 +24,11 @@ from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
+from ..limits import Limits
 from ..printable import shown
-from ..session import HANDSHAKE, TURN_BOUNDS, queue_limits
+from ..session import HANDSHAKE, TURN_BOUNDS, Admission
 from .accepting import Acceptor, Listening, accepts_poorly
-from .arguments import check_handler, other_options, size_limits
+from .arguments import check_handler, limits_of, other_options, with_ratio
 from .connection import Connection, Logger
 
 if TYPE_CHECKING:
@@ -98,7 +99,10 @@ class ServerConnection(Connection):
         handshake = self._handshake
         response: Response | None = handshake.response_due
         self.request = request = handshake.request
-        if request is not None and response is None:
+        refusal = self.server._admission.refusal(self)
+        if request is not None and response is None and refusal is not None:
+            response = self.respond(*refusal)
+        elif request is not None and response is None:
             try:
                 response = await self._decide(request, process_request, process_response, select_subprotocol)
             except Exception:  # raised by the application's functions
@@ -175,6 +179,7 @@ class Server:
         select_subprotocol: SelectSubprotocol | None,
         open_timeout: float | None,
         logger: Logger,
+        limits: Limits,
     ) -> None:
         self.handler = handler
         self.logger = logger
@@ -184,6 +189,7 @@ class Server:
         self._process_response = process_response
         self._select_subprotocol = select_subprotocol
         self._open_timeout = open_timeout
+        self._admission = Admission(limits)
         self._server: Listening | None = None
         self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
         self._closing: asyncio.Task[None] | None = None
@@ -262,9 +268,16 @@ class Server:
         if self._closing is not None:  # accepted just before the server closed
             connection.transport.abort()
             return
+        if not self._admission.enter(connection, connection.remote_address):
+            connection.transport.abort()
+            return
         task = self.get_loop().create_task(self._run(connection))
         self._tasks[connection] = task
-        task.add_done_callback(lambda _: self._tasks.pop(connection, None))
+        task.add_done_callback(lambda _: self._ended(connection))
+
+    def _ended(self, connection: ServerConnection) -> None:
+        self._tasks.pop(connection, None)
+        self._admission.leave(connection)
 
     async def _run(self, connection: ServerConnection) -> None:
         try:
@@ -360,6 +373,7 @@ def serve(
     close_timeout: float | None = 10,
     max_size: int | tuple[int | None, int | None] | None = 2**20,
     max_queue: int | tuple[int | None, int | None] | None = 16,
+    limits: Limits | None = None,
     text: Literal["str", "bytes"] = "str",
     write_limit: int | tuple[int, int | None] = 2**15,
     logger: Logger | None = None,
@@ -378,6 +392,7 @@ def serve(
       HTTP. ``process_response(connection, request, response)`` may return another response. Both may be coroutines.
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
+    - ``limits``: a ``Limits``; it has ``open_timeout``, ``max_size``, ``max_queue`` and all the others.
     - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
     - Other arguments go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
 
@@ -389,24 +404,24 @@ def serve(
     logger = logger or logging.getLogger("wsfast.server")
     check_handler(handler)
     options = other_options("serve", kwargs)
+    names = {"max_message_size": "max_size", "max_frame_size": "max_size"} if limits is None else {}
+    limits = limits_of("serve", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout)
+    open_timeout = limits.open_timeout
     if open_timeout is not None and open_timeout > 0 and options.get("ssl") is not None:
         # A TLS handshake comes before connection_made, so it needs the loop's own limit.
         options.setdefault("ssl_handshake_timeout", open_timeout)
-    max_message_size, max_frame_size = size_limits(max_size)
     protocol_options: dict[str, Any] = {
-        "max_message_size": max_message_size,
-        "max_frame_size": max_frame_size,
+        **limits.codec_options(),
         "text": text,
         **TURN_BOUNDS,
-        "limit_names": {"max_message_size": "max_size", "max_frame_size": "max_size"},
+        "limit_names": names,
     }
     connection_class = create_connection or ServerConnection
     # A mistake in these arguments is raised now, and not in each connection.
-    deflate = settings(compression)
+    deflate = with_ratio(settings(compression), limits)
     ServerHandshake(
         origins=origins, subprotocols=subprotocols, compression=deflate, server_header=server_header
     )
-    queue_limits(max_queue)
     Protocol(Role.SERVER, **protocol_options)
 
     def new_connection(server: Server) -> ServerConnection:
@@ -417,6 +432,7 @@ def serve(
                 subprotocols=subprotocols,
                 compression=deflate,
                 server_header=server_header,
+                max_head_size=limits.max_head_size,
             ),
             **protocol_options,
         )
@@ -426,9 +442,10 @@ def serve(
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
             close_timeout=close_timeout,
-            max_queue=max_queue,
+            max_queue=limits.max_queue,
             write_limit=write_limit,
             logger=logger,
+            limits=limits,
         )
 
     async def create_server(factory: Callable[[], ServerConnection]) -> Listening:
@@ -461,6 +478,7 @@ def serve(
         select_subprotocol=select_subprotocol,
         open_timeout=open_timeout,
         logger=logger,
+        limits=limits,
     )
 
 

@@ -218,6 +218,9 @@ class TransportSession(Session, asyncio.Protocol):
     def _decode_soon(self) -> None:
         self._loop.call_soon(self._decode_at_next_turn)
 
+    def _look_at_rate_at(self, at: float) -> None:
+        self._loop.call_at(at, self._look_at_rate)
+
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():

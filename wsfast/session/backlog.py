@@ -8,8 +8,8 @@
     drop_oldest  waits                                            those that wait longest are dropped for it
 
 - A message with a key takes the place of the one that waits with the same key, under each policy. So it takes no room.
-- Room is ``MAX_BACKLOG`` messages and ``MAX_BACKLOG_SIZE`` bytes where messages may be dropped, so that a peer gets
-  news and no history; elsewhere it is ``MAX_UNSENT_SIZE`` bytes. One message always has room.
+- Room is ``max_backlog`` messages and ``max_backlog_size`` bytes where messages may be dropped, so that a peer gets
+  news and no history; elsewhere it is ``max_unsent_size`` bytes. One message always has room.
 - What waits is not compressed yet, unless its bytes are shared: dropping a message must not leave a hole in a context
   (RFC 7692 7.2.3.2).
 - What waits goes out before any message that is sent later, and before an orderly Close.
@@ -24,14 +24,12 @@ from typing import TYPE_CHECKING, cast
 
 from ..codec import Role
 from ..deflate import Agreement, Deflater
+from ..limits import Limits
 
 if TYPE_CHECKING:
     from ..connection import Connection as Protocol
 
-__all__ = ["MAX_BACKLOG", "MAX_BACKLOG_SIZE", "Backlog", "Delivery", "Outcome", "Slow"]
-
-MAX_BACKLOG = 1024
-MAX_BACKLOG_SIZE = 2**20
+__all__ = ["Backlog", "Delivery", "Outcome", "Slow"]
 
 
 class Slow(enum.Enum):
@@ -122,10 +120,12 @@ class Backlog:
         """Tell whether a message with a smaller number, or one in its place, still waits."""
         return bool(self._waiting) and next(iter(self._waiting)) < end
 
-    def has_room(self, size: int, max_messages: int, max_size: int) -> bool:
+    def has_room(self, size: int, limits: Limits) -> bool:
         """Tell whether a message of ``size`` bytes has room. One message always has."""
-        waiting = self._waiting
-        return not waiting or (len(waiting) < max_messages and self.size + size <= max_size)
+        n_waiting = len(self._waiting)
+        return not n_waiting or (
+            n_waiting < limits.max_backlog and self.size + size <= limits.max_backlog_size
+        )
 
     def replace(self, delivery: Delivery) -> bool:
         """Let it take the place of the message with the same key; return False if there is none."""

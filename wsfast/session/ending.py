@@ -35,7 +35,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from .base import Deadline, Stage
 from .keepalive import Keepalive
-from .receiving import PONGS, QUEUE
+from .receiving import PONGS, QUEUE, RATE
 
 # Seconds without a message taken, after which the peer's Close is answered.
 ANSWER_DELAY = 0.25
@@ -64,7 +64,7 @@ class Ending(Keepalive):
     def _peer_ended(self) -> None:
         """The peer's Close, or its fault, is there and not answered, and all before it is queued."""
         self._ping_payload = None
-        self._unpause(QUEUE | PONGS)  # only the end of TCP is left to be read
+        self._unpause(QUEUE | PONGS | RATE)  # only the end of TCP is left to be read
         if not self._messages or self._n_waiting_for_end:
             self._answer()
         else:
@@ -122,7 +122,7 @@ class Ending(Keepalive):
         else:
             self._stage = Stage.CLOSING
             self._set_close_deadline(Deadline.PEER_CLOSE)
-        self._unpause(QUEUE | PONGS)  # the peer's Close comes after what we did not read
+        self._unpause(QUEUE | PONGS | RATE)  # the peer's Close comes after what we did not read
 
     # Close went both ways, or is not waited for
 

@@ -22,7 +22,7 @@ from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from .base import Deadline
-from .receiving import CHUNK, QUEUE, Receiving
+from .receiving import CHUNK, QUEUE, RATE, Receiving
 
 # Chunks that are read in a row though nobody takes messages.
 MAX_LOOKS = 4
@@ -110,7 +110,7 @@ class Keepalive(Receiving):
         unsent = self._unsent_size()
         takes = self._has_sent or unsent < self._unsent
         self._n_stalls = self._n_stalls + 1 if unsent and not takes else 0
-        is_unread = self._pauses & (QUEUE | CHUNK) and not self._is_looking  # its Pong may be there
+        is_unread = self._pauses & (QUEUE | CHUNK | RATE) and not self._is_looking  # its Pong may be there
         lives = self._has_heard or takes or (is_unread and self._may_look())
         if lives and self._n_stalls < 2:
             self._wait_for_pong(now, self._ping_timeout)
@@ -120,7 +120,7 @@ class Keepalive(Receiving):
 
     def look_for_end(self) -> None:
         """Read one chunk more at once: the peer's end may be there."""
-        if self._pauses & (QUEUE | CHUNK) and not self._is_looking:
+        if self._pauses & (QUEUE | CHUNK | RATE) and not self._is_looking:
             self._read_a_chunk()
 
     def _may_look(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
-from .backlog import MAX_BACKLOG, MAX_BACKLOG_SIZE, Backlog, Delivery, Outcome, Slow
+from .backlog import Backlog, Delivery, Outcome, Slow
 from .base import Base
 
 # Bytes of frames that are collected at most before they are written: more gains nothing, and delays the first.
@@ -23,9 +23,6 @@ MAX_BATCH_SIZE = 65_536
 # Sends after which the sender lets others run, unless it has waited for something. A turn of the loop costs about as
 # much as one send.
 SENDS_PER_TURN = 64
-
-# Bytes that may wait for a peer that does not take them, where the sender does not wait for it either.
-MAX_UNSENT_SIZE = 16 * 2**20
 
 
 class Writing(Base):
@@ -80,12 +77,12 @@ class Writing(Base):
     def send_nowait(self, frame: bytes) -> bool:
         """Write the bytes of a frame that is encoded already, in its turn; for ``broadcast``.
 
-        Return False if the peer has left ``MAX_UNSENT_SIZE`` bytes untaken: then the connection is failed with 1008.
+        Return False if the peer has left ``max_unsent_size`` bytes untaken: then the connection is failed with 1008.
         Does nothing if TCP is closed.
         """
         if self._is_cut():
             return True
-        if self._blocked and self._unsent_size() > MAX_UNSENT_SIZE:
+        if self._blocked and self._unsent_size() > self._limits.max_unsent_size:
             self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
             return False
         self._flush()
@@ -109,13 +106,13 @@ class Writing(Base):
             return Outcome.REPLACED
         outcome = Outcome.WAITING
         if slow is Slow.CLOSE or slow is Slow.WAIT:
-            if backlog.size + self._unsent_size() + delivery.size > MAX_UNSENT_SIZE:
+            if backlog.size + self._unsent_size() + delivery.size > self._limits.max_unsent_size:
                 self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
                 return Outcome.FAILED
-        elif not backlog.has_room(delivery.size, MAX_BACKLOG, MAX_BACKLOG_SIZE):
+        elif not backlog.has_room(delivery.size, self._limits):
             if slow is Slow.DROP_NEWEST:
                 return Outcome.DROPPED
-            while not backlog.has_room(delivery.size, MAX_BACKLOG, MAX_BACKLOG_SIZE):
+            while not backlog.has_room(delivery.size, self._limits):
                 backlog.take()
             outcome = Outcome.DISPLACED
         backlog.add(delivery)
