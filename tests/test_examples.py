@@ -181,6 +181,17 @@ def test_limits_page_has_every_limit() -> None:
 
 
 @in_loop
+async def test_operating_page() -> None:
+    names = names_of_page("operating.md")
+    async with (
+        wsfast.serve(names["greet"], "127.0.0.1", 0) as server,
+        wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/", count_frames=True) as ws,
+    ):
+        assert [message async for message in ws] == ["hello", "how are you?"]
+        assert names["report"](ws) == "0 waiting, 0 B unsent, 0.0 ms, 2 messages of 25 B"
+
+
+@in_loop
 async def test_broadcast_page() -> None:
     """The handler reports, and ``publish`` takes what it says."""
     names = names_of_page("broadcast.md")

@@ -48,6 +48,7 @@ class Connection(Sending):
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_counts_frames",
         "_handshake_done",
         "_has_skipped",
         "_write_limit",
@@ -69,6 +70,7 @@ class Connection(Sending):
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
         limits: Limits | None = None,
+        count_frames: bool = False,
     ) -> None:
         super().__init__(
             protocol,
@@ -87,6 +89,7 @@ class Connection(Sending):
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._gate = None
         self.is_fragmenting = False
+        self._counts_frames = count_frames
         self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -228,7 +231,10 @@ class Connection(Sending):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport.set_write_buffer_limits(*self._write_limit)
-        self.receive_in_place()
+        if self._counts_frames:
+            self.count_frames()
+        else:
+            self.receive_in_place()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

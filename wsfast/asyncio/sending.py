@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
@@ -81,6 +82,19 @@ class Sending(TransportSession):
                 await self._give_way()
         if self._blocked:
             await self._drain()
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send the frames of a block in one write: ``with ws.batch(): await ws.send(...); await ws.send(...)``.
+
+        They go out at the end of the block, whether it fails or not. They go out earlier if 64 KiB are collected, when
+        ``recv`` has to wait, and before a Ping, a Pong or a Close.
+        """
+        self.hold_batch()
+        try:
+            yield
+        finally:
+            self.release_batch()
 
     async def _may_send(self, *, is_control: bool = False) -> None:
         """Wait for a turn to send; raise if none will come. Control frames may stand between fragments (5.4)."""
@@ -161,8 +175,11 @@ class Sending(TransportSession):
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:
             await self._raise_closed()
-        self._flush()
-        self._write(frame)
+        if self._n_holds:
+            self._add_to_batch(frame)
+        else:
+            self._flush()
+            self._write(frame)
         await self._after_sending()
         return "" if isinstance(fragment, str) else b""
 

@@ -376,6 +376,7 @@ def serve(
     limits: Limits | None = None,
     text: Literal["str", "bytes"] = "str",
     write_limit: int | tuple[int, int | None] = 2**15,
+    count_frames: bool = False,
     logger: Logger | None = None,
     create_connection: type[ServerConnection] | None = None,
     **kwargs: Any,
@@ -393,7 +394,7 @@ def serve(
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
     - ``limits``: a ``Limits``; it has ``open_timeout``, ``max_size``, ``max_queue`` and all the others.
-    - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
+    - The limits, timeouts, ``text``, ``count_frames``, ``logger`` and ``create_connection`` are those of ``connect``.
     - Other arguments go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
 
     Raises:
@@ -446,6 +447,7 @@ def serve(
             write_limit=write_limit,
             logger=logger,
             limits=limits,
+            count_frames=count_frames,
         )
 
     async def create_server(factory: Callable[[], ServerConnection]) -> Listening:

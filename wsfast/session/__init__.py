@@ -11,6 +11,7 @@ from .backlog import Backlog, Delivery, Outcome, Slow
 from .base import Data, Deadline, Stage
 from .receiving import HANDSHAKE, TURN_BOUNDS
 from .session import Session
+from .stats import FrameCounter, RoundTrips, Stats, Traffic
 from .writing import MAX_BATCH_SIZE, SENDS_PER_TURN
 
 __all__ = [
@@ -23,8 +24,12 @@ __all__ = [
     "Data",
     "Deadline",
     "Delivery",
+    "FrameCounter",
     "Outcome",
+    "RoundTrips",
     "Session",
     "Slow",
     "Stage",
+    "Stats",
+    "Traffic",
 ]

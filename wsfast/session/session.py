@@ -9,6 +9,7 @@ from ..connection import MAX_PONGS, ReadyState
 from .base import Data, Deadline, Stage
 from .ending import Ending
 from .receiving import PONGS
+from .stats import Stats, Traffic
 
 __all__ = ["Session"]
 
@@ -68,6 +69,30 @@ class Session(Ending):
         """
         if type(event) is Pong:
             self._acknowledge(event.payload)
+
+    # Facts
+
+    def stats(self) -> Stats:
+        """Return what the connection has done, and what waits. Frames are counted with ``count_frames=True`` only."""
+        backlog = self._backlog
+        received, sent = self._traffic()
+        return Stats(
+            received=received,
+            sent=sent,
+            n_queued=len(self._messages),
+            is_reading_paused=self.is_reading_paused,
+            n_backlog=0 if backlog is None else len(backlog),
+            backlog_size=0 if backlog is None else backlog.size,
+            batch_size=self._batch_size,
+            unsent_size=0 if self._stage is Stage.CLOSED else self._unsent_size(),
+            is_writing_blocked=self._blocked,
+            n_pings=self._pings.n_pending,
+            round_trips=self._pings.round_trips,
+        )
+
+    def _traffic(self) -> tuple[Traffic | None, Traffic | None]:
+        """Return what was received and sent, if an adapter counts it."""
+        return None, None
 
     # Writing
 

@@ -28,13 +28,14 @@ SENDS_PER_TURN = 64
 class Writing(Base):
     """Batches, and what is owed to the peer."""
 
-    __slots__ = ("_backlog", "_batch", "_batch_size", "_flush_scheduled", "_sends_left")
+    __slots__ = ("_backlog", "_batch", "_batch_size", "_flush_scheduled", "_n_holds", "_sends_left")
 
     def __init__(self, protocol: Protocol, **options: Any) -> None:
         super().__init__(protocol, **options)
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._flush_scheduled = False
+        self._n_holds = 0  # blocks of `batch()` that we are in
         self._sends_left = SENDS_PER_TURN
         self._backlog: Backlog | None = None  # of a peer that reads too slowly; never empty
 
@@ -57,7 +58,20 @@ class Writing(Base):
 
     def _flush_at_next_turn(self) -> None:
         self._flush_scheduled = False
-        self._flush()
+        if not self._n_holds:
+            self._flush()
+
+    def hold_batch(self) -> None:
+        """Collect frames from now on, until ``release_batch`` is called as often as this."""
+        self._n_holds += 1
+        if not self._batch:
+            self._batch.append(b"")  # a batch that has begun is what senders look at
+
+    def release_batch(self) -> None:
+        """Write what was collected, if this is the last hold."""
+        self._n_holds -= 1
+        if not self._n_holds:
+            self._flush()
 
     def _flush(self) -> None:
         batch = self._batch
@@ -65,7 +79,10 @@ class Writing(Base):
             frames = batch[0] if len(batch) == 1 else b"".join(batch)
             batch.clear()
             self._batch_size = 0
-            self._write(frames)
+            if self._n_holds:
+                batch.append(b"")
+            if frames:
+                self._write(frames)
 
     def _send_owed(self) -> None:
         """Send what the protocol owes to the peer, after all that was sent before."""
