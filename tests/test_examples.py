@@ -181,7 +181,7 @@ def test_limits_page_has_every_limit() -> None:
 
 
 @in_loop
-async def test_operating_page() -> None:
+async def test_operating_page(capsys: pytest.CaptureFixture[str]) -> None:
     names = names_of_page("operating.md")
     async with (
         wsfast.serve(names["greet"], "127.0.0.1", 0) as server,
@@ -189,6 +189,11 @@ async def test_operating_page() -> None:
     ):
         assert [message async for message in ws] == ["hello", "how are you?"]
         assert names["report"](ws) == "0 waiting, 0 B unsent, 0.0 ms, 2 messages of 25 B"
+    async with wsfast.serve(names["handle"], "127.0.0.1", 0) as server:
+        ws = await wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/")
+        ws.transport.write(b"\xff\xff")
+        await ws.wait_closed()
+    assert capsys.readouterr().out.startswith("protocol: ")
 
 
 @in_loop

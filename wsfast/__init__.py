@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     from .asyncio.server import serve, unix_serve
     from .connection import ReadyState
     from .deflate import Deflate
+    from .events import CloseCause
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
     from .limits import Limits
     from .patch import unpatch
 
 __all__ = [
+    "CloseCause",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -86,6 +88,7 @@ _SUBMODULES = {
 }
 
 _HOMES = {
+    "CloseCause": ".events",
     "ConnectionClosed": ".exceptions",
     "ConnectionClosedError": ".exceptions",
     "ConnectionClosedOK": ".exceptions",

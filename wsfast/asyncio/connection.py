@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
+from ..events import CloseCause
 from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
 from ..limits import Limits
@@ -189,6 +190,7 @@ class Connection(Sending):
             ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
         if self.protocol.ready_state is _CONNECTING:
+            self.protocol.note_cause(CloseCause.LOCAL)
             self.transport.abort()
         elif self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
             self.protocol.encoder.close(code, reason)  # a mistake is one here too

@@ -113,14 +113,14 @@ class Session(Ending):
 
     def deadline_reached(self, now: float) -> None:
         """Do what is due at ``now``, in seconds of the session's clock. Too early a call does nothing."""
-        deadline = self._deadline
-        if deadline is None or now < self._deadline_at:
+        deadline, late = self._deadline, now - self._deadline_at
+        if deadline is None or late < 0:
             return
         self._deadline = None
         if deadline is Deadline.PING:
             self._ping_due(now)
         elif deadline is Deadline.PONG:
-            self._pong_is_late(now)
+            self._pong_is_late(now, late)
         elif deadline is Deadline.ANSWER:
             self._answer_is_due(now)
         else:

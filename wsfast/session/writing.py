@@ -14,6 +14,7 @@ from typing import Any
 
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
+from ..events import CloseCause
 from .backlog import Backlog, Delivery, Outcome, Slow
 from .base import Base
 
@@ -100,7 +101,7 @@ class Writing(Base):
         if self._is_cut():
             return True
         if self._blocked and self._unsent_size() > self._limits.max_unsent_size:
-            self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
+            self._fail_as_slow()
             return False
         self._flush()
         self._write(frame)
@@ -124,7 +125,7 @@ class Writing(Base):
         outcome = Outcome.WAITING
         if slow is Slow.CLOSE or slow is Slow.WAIT:
             if backlog.size + self._unsent_size() + delivery.size > self._limits.max_unsent_size:
-                self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
+                self._fail_as_slow()
                 return Outcome.FAILED
         elif not backlog.has_room(delivery.size, self._limits):
             if slow is Slow.DROP_NEWEST:
@@ -146,6 +147,10 @@ class Writing(Base):
             self._write(backlog.take().frame_for(self.protocol))
         if not backlog:
             self._backlog = None
+
+    def _fail_as_slow(self) -> None:
+        self.protocol.note_cause(CloseCause.LIMIT)
+        self.fail(CloseCode.POLICY_VIOLATION, "reads too slowly")
 
     def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7)."""
