@@ -194,6 +194,9 @@ async def test_operating_page(capsys: pytest.CaptureFixture[str]) -> None:
         ws.transport.write(b"\xff\xff")
         await ws.wait_closed()
     assert capsys.readouterr().out.startswith("protocol: ")
+    async with wsfast.serve(names["handle"], "127.0.0.1", 0) as server:
+        await names["stop"](server)
+    assert capsys.readouterr().out == "0 of 0 closed in 0.0 s, 0 cut\n"
 
 
 @in_loop

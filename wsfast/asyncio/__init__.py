@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from .broadcasting import BroadcastReport, Outcome, broadcast
     from .client import ClientConnection, connect, unix_connect
     from .connection import Connection
+    from .draining import DrainReport
     from .server import Server, ServerConnection, serve, unix_serve
 
 __all__ = [
     "BroadcastReport",
     "ClientConnection",
     "Connection",
+    "DrainReport",
     "Outcome",
     "Server",
     "ServerConnection",
@@ -32,6 +34,7 @@ _HOMES = {
     "BroadcastReport": ".broadcasting",
     "ClientConnection": ".client",
     "Connection": ".connection",
+    "DrainReport": ".draining",
     "Outcome": ".broadcasting",
     "Server": ".server",
     "ServerConnection": ".server",

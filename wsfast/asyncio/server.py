@@ -17,7 +17,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from ..codec import CloseCode, Role
+from ..codec import CloseCode, FrameEncoder, Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, settings
@@ -30,6 +30,7 @@ from ..session import HANDSHAKE, TURN_BOUNDS, Admission
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, limits_of, other_options, with_ratio
 from .connection import Connection, Logger
+from .draining import DrainReport, drain
 
 if TYPE_CHECKING:
     from typing import Self
@@ -192,7 +193,8 @@ class Server:
         self._admission = Admission(limits)
         self._server: Listening | None = None
         self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[Any] | None = None
+        self._hurry = asyncio.Event()
         self._closed: asyncio.Future[None] | None = None
 
     @property
@@ -241,6 +243,47 @@ class Server:
         """
         if self._closing is None and self._server is not None:
             self._closing = self.get_loop().create_task(self._close(close_connections, code, reason))
+        if close_connections:
+            self._hurry.set()
+
+    async def drain(
+        self,
+        deadline: float = 30.0,
+        *,
+        code: int = CloseCode.SERVICE_RESTART,
+        reason: str = "",
+        jitter: float | None = None,
+    ) -> DrainReport:
+        """Stop listening, close the connections spread over ``jitter`` seconds, wait for the handlers, and report.
+
+        So not all clients come back at once. ``jitter`` is half of ``deadline`` by default. At the ``deadline``, in
+        seconds from now, the handlers that still run are cancelled and their connections cut. ``close`` called
+        meanwhile ends the jitter. Cancelling this call does not stop it. Handshakes are answered with 503.
+
+        Raises:
+            RuntimeError: the server is not started, or it is closing already.
+            ValueError: ``deadline`` or ``jitter`` is out of range, or the code must not be sent (RFC 6455 7.4).
+        """
+        if self._server is None or self._closing is not None:
+            raise RuntimeError(
+                "the server is not started" if self._server is None else "the server is closing already"
+            )
+        if jitter is None:
+            jitter = deadline / 2
+        if not 0 <= jitter <= deadline:
+            raise ValueError(f"jitter must be from 0 to the deadline, {deadline} s, not {jitter}")
+        FrameEncoder(Role.SERVER).close(code, reason)
+        self._closing = closing = self.get_loop().create_task(self._drain(deadline, code, reason, jitter))
+        return await asyncio.shield(closing)
+
+    async def _drain(self, deadline: float, code: int, reason: str, jitter: float) -> DrainReport:
+        assert self._server is not None
+        assert self._closed is not None
+        self._server.close()
+        try:
+            return await drain(self._tasks, deadline, code, reason, jitter, self._hurry)
+        finally:
+            self._closed.set_result(None)
 
     async def _close(self, close_connections: bool, code: int, reason: str) -> None:
         assert self._server is not None
