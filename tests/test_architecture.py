@@ -32,7 +32,7 @@ FLOORS = (
         "printable",
         "exceptions",
     },
-    {"asyncio"},
+    {"asyncio", "testing"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},
     {"patch"},
     {"cli"},

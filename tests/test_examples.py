@@ -158,6 +158,17 @@ def names_of_page(page: str, skip: str = "nothing") -> dict[str, Any]:
     return names
 
 
+def test_testing_page() -> None:
+    """Each test of the page passes, and time costs none."""
+    names = names_of_page("testing.md")
+    tests = [name for name in names if name.startswith("test_")]
+    assert len(tests) == 6
+    for name in tests:
+        result = names[name]()
+        if name != "test_it":
+            wsfast.testing.run(result)
+
+
 @in_loop
 async def test_limits_page() -> None:
     names = names_of_page("limits.md", skip="wsfast.uvicorn")  # its host may be missing; tests/hosts has it

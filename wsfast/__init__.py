@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from . import native as native
     from . import patch as patch
     from . import session as session
+    from . import testing as testing
     from . import uri as uri
     from . import uvicorn as uvicorn
     from . import websockets as websockets
@@ -80,6 +81,7 @@ _SUBMODULES = {
     "native",
     "patch",
     "session",
+    "testing",
     "uri",
     "uvicorn",
     "websockets",
