@@ -31,6 +31,7 @@ class Desk(Session):
         self.can_half_close = True
         self.unsent = 0
         self.soon: list[Any] = []
+        self.rate_at: float | None = None
         self.pongs: list[tuple[Any, float]] = []
         self.lost_pongs: list[Any] = []
         self.key = KEY if role is Role.SERVER else None
@@ -149,6 +150,9 @@ class Desk(Session):
 
     def _decode_soon(self) -> None:
         self.soon.append(self._decode_at_next_turn)
+
+    def _look_at_rate_at(self, at: float) -> None:
+        self.rate_at = at
 
     def _wake(self) -> None:
         self._waiter = None

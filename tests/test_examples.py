@@ -136,3 +136,89 @@ def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if not target.startswith(("http://", "https://")):
             assert (ROOT / target).exists(), target
+
+
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
+def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+def names_of_page(page: str, skip: str = "nothing") -> dict[str, Any]:
+    """Run all blocks of a page of the docs, but those with ``skip`` in them, one after the other."""
+    names: dict[str, Any] = {}
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        if skip not in block:
+            exec(compile(block, f"docs/{page}", "exec"), names)
+    return names
+
+
+def test_testing_page() -> None:
+    """Each test of the page passes, and time costs none."""
+    names = names_of_page("testing.md")
+    tests = [name for name in names if name.startswith("test_")]
+    assert len(tests) == 6
+    for name in tests:
+        result = names[name]()
+        if name != "test_it":
+            wsfast.testing.run(result)
+
+
+@in_loop
+async def test_limits_page() -> None:
+    names = names_of_page("limits.md", skip="wsfast.uvicorn")  # its host may be missing; tests/hosts has it
+    assert names["decoder"].max_message_size == 1000
+
+    async def handler(ws: Any) -> None:
+        await ws.send(await ws.recv())
+
+    async with (
+        names["server"](handler) as server,
+        names["client"](f"ws://127.0.0.1:{port_of(server)}/") as ws,
+    ):
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+
+
+def test_limits_page_has_every_limit() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text("utf-8")
+    for name in wsfast.Limits.__dataclass_fields__:
+        assert re.search(rf"^\|.*`{name}`", page, re.MULTILINE), name
+
+
+@in_loop
+async def test_operating_page(capsys: pytest.CaptureFixture[str]) -> None:
+    names = names_of_page("operating.md")
+    async with (
+        wsfast.serve(names["greet"], "127.0.0.1", 0) as server,
+        wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/", count_frames=True) as ws,
+    ):
+        assert [message async for message in ws] == ["hello", "how are you?"]
+        assert names["report"](ws) == "0 waiting, 0 B unsent, 0.0 ms, 2 messages of 25 B"
+    async with wsfast.serve(names["handle"], "127.0.0.1", 0) as server:
+        ws = await wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/")
+        ws.transport.write(b"\xff\xff")
+        await ws.wait_closed()
+    assert capsys.readouterr().out.startswith("protocol: ")
+    async with wsfast.serve(names["handle"], "127.0.0.1", 0) as server:
+        await names["stop"](server)
+    assert capsys.readouterr().out == "0 of 0 closed in 0.0 s, 0 cut\n"
+
+
+@in_loop
+async def test_broadcast_page() -> None:
+    """The handler reports, and ``publish`` takes what it says."""
+    names = names_of_page("broadcast.md")
+    async with (
+        wsfast.serve(names["handler"], "127.0.0.1", 0) as server,
+        wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/") as ws,
+    ):
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+        names["publish"](server.connections, "ABC", 12)
+        assert await ws.recv() == "ABC 12"

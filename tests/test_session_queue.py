@@ -10,9 +10,9 @@ from asyncio_helpers import close, text
 from helpers import BINARY
 from session_helpers import Desk, both_roles
 
-from wsfast.session import queue_limits
-from wsfast.session.receiving import MAX_QUEUE_SIZE
-from wsfast.session.writing import MAX_UNSENT_SIZE
+from wsfast.limits import Limits, queue_limits
+
+MAX_QUEUE_SIZE, MAX_UNSENT_SIZE = Limits().max_queue_size, Limits().max_unsent_size
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from . import handshake as handshake
     from . import headers as headers
     from . import http as http
+    from . import limits as limits
     from . import native as native
     from . import patch as patch
     from . import session as session
+    from . import testing as testing
     from . import uri as uri
     from . import uvicorn as uvicorn
     from . import websockets as websockets
@@ -40,14 +42,18 @@ if TYPE_CHECKING:
     from .asyncio.server import serve, unix_serve
     from .connection import ReadyState
     from .deflate import Deflate
+    from .events import CloseCause
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+    from .limits import Limits
     from .patch import unpatch
 
 __all__ = [
+    "CloseCause",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "Deflate",
+    "Limits",
     "ReadyState",
     "__version__",
     "broadcast",
@@ -71,9 +77,11 @@ _SUBMODULES = {
     "handshake",
     "headers",
     "http",
+    "limits",
     "native",
     "patch",
     "session",
+    "testing",
     "uri",
     "uvicorn",
     "websockets",
@@ -82,10 +90,12 @@ _SUBMODULES = {
 }
 
 _HOMES = {
+    "CloseCause": ".events",
     "ConnectionClosed": ".exceptions",
     "ConnectionClosedError": ".exceptions",
     "ConnectionClosedOK": ".exceptions",
     "Deflate": ".deflate",
+    "Limits": ".limits",
     "ReadyState": ".connection",
     "broadcast": ".asyncio.broadcasting",
     "connect": ".asyncio.client",

@@ -28,7 +28,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .codec import Close, CloseCode, Event, Failure, FrameEncoder, MessageDecoder, Ping, Role
 from .deflate import Agreement, Deflater, Inflater
-from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidState
+from .events import CloseCause
+from .exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    InvalidState,
+    cause_of_failure,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -126,6 +133,8 @@ class Connection:
         """True when the peer's Close came before ours went out; None while there is neither."""
         self.ending: Ending | None = None
         """The peer's Close or fault that was returned as an event and is not answered yet."""
+        self.cause: CloseCause | None = None
+        """What ended the connection, or is about to; None while nothing does."""
         self._failed = False
         self._random_bytes = random_bytes
         self._limit_names = limit_names or {}
@@ -200,6 +209,7 @@ class Connection:
         if failure is not None:
             events.append(failure)
             self.ending = failure
+            self.note_cause(cause_of_failure(failure))
         for event in events:
             if isinstance(event, _MESSAGE):
                 messages.append(event)
@@ -209,6 +219,7 @@ class Connection:
                     self._pongs.append(event.payload)  # 5.5.2, 5.5.3
             elif type(event) is Close:
                 self.close_received = self.ending = event
+                self.note_cause(CloseCause.PEER)
                 if self.peer_closed_first is None:
                     self.peer_closed_first = True
             if tell is not None:
@@ -245,6 +256,7 @@ class Connection:
             assert self.handshake is not None
             self.handshake.receive_eof()
         self.ready_state = ReadyState.CLOSED
+        self.note_cause(CloseCause.TRANSPORT)
         self.ending = None
         self._pongs.clear()
         self._to_send.clear()
@@ -317,6 +329,7 @@ class Connection:
         self.encoder.close(code, reason)
         if self.ready_state is ReadyState.OPEN:
             self.ending = None
+            self.note_cause(CloseCause.LOCAL)
             self._start_closing(Close(CloseCode.NO_STATUS_RECEIVED if code is None else code, reason))
 
     def fail(self, code: int, reason: str = "") -> None:
@@ -328,6 +341,11 @@ class Connection:
         """
         self.close(code, reason)
         self._failed = True
+
+    def note_cause(self, cause: CloseCause) -> None:
+        """Note what ends the connection; only the first call counts. For an adapter that knows more than we do."""
+        if self.cause is None:
+            self.cause = cause
 
     def _start_closing(self, close: Close) -> None:
         self._to_send.append(self.encoder.close(close.code, close.reason))
@@ -405,9 +423,13 @@ class Connection:
             received is not None and sent is not None and received.code in _ORDERLY and sent.code in _ORDERLY
         )
         order = self.peer_closed_first if received is not None and sent is not None else None
+        exception: ConnectionClosed
         if orderly:
-            return ConnectionClosedOK(received, sent, order)
-        failure = self.decoder.failure
-        return ConnectionClosedError(
-            received, sent, order, failure=None if failure is None else self._told(failure)
-        )
+            exception = ConnectionClosedOK(received, sent, order)
+        else:
+            failure = self.decoder.failure
+            exception = ConnectionClosedError(
+                received, sent, order, failure=None if failure is None else self._told(failure)
+            )
+        exception.cause = self.cause or exception.cause
+        return exception

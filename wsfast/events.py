@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 __all__ = [
     "Close",
+    "CloseCause",
     "CloseCode",
     "Event",
     "Failure",
@@ -45,6 +46,23 @@ class Opcode(enum.IntEnum):
     CLOSE = 0x8
     PING = 0x9
     PONG = 0xA
+
+
+class CloseCause(enum.Enum):
+    """What ended a connection: the first of these that happened."""
+
+    PEER = "peer"
+    """The peer sent a Close frame."""
+    LOCAL = "local"
+    """We sent one: somebody called ``close``, a handler ended, or the server is closing."""
+    KEEPALIVE = "keepalive"
+    """The peer showed no sign of life within ``ping_timeout``."""
+    PROTOCOL = "protocol"
+    """The peer broke a rule of RFC 6455 or 7692; ``failure`` says which."""
+    LIMIT = "limit"
+    """The peer exceeded a limit of ours (RFC 6455 10.4), or it reads too slowly."""
+    TRANSPORT = "transport"
+    """TCP or TLS was closed, or broke, without a Close frame."""
 
 
 class CloseCode(enum.IntEnum):

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .events import Close, CloseCode, Failure
+from .events import Close, CloseCause, CloseCode, Failure
 from .printable import SHOWN_SIZE, shown, shown_uri
 
 if TYPE_CHECKING:
@@ -100,8 +100,11 @@ class ConnectionClosed(WebSocketException):
     """The connection is closed.
 
     ``rcvd`` and ``sent`` are the Close frames that were received and sent, or None. If there are both,
-    ``rcvd_then_sent`` tells their order.
+    ``rcvd_then_sent`` tells their order. ``cause`` says what ended the connection; ``__cause__`` is the error of the
+    transport, or a ``TimeoutError``, if there was one.
     """
+
+    cause: CloseCause
 
     def __init__(
         self, rcvd: Close | None = None, sent: Close | None = None, rcvd_then_sent: bool | None = None
@@ -110,6 +113,10 @@ class ConnectionClosed(WebSocketException):
         self.rcvd = rcvd
         self.sent = sent
         self.rcvd_then_sent = rcvd_then_sent
+        if sent is None and rcvd is None:
+            self.cause = CloseCause.TRANSPORT
+        else:
+            self.cause = CloseCause.PEER if sent is None or rcvd_then_sent else CloseCause.LOCAL
 
     @property
     def code(self) -> int:
@@ -169,6 +176,8 @@ class ConnectionClosedError(ConnectionClosed):
     ) -> None:
         super().__init__(rcvd, sent, rcvd_then_sent)
         self.failure = failure
+        if failure is not None:
+            self.cause = cause_of_failure(failure)
 
     def _text(self) -> str:
         text = super()._text()
@@ -178,6 +187,11 @@ class ConnectionClosedError(ConnectionClosed):
         elif failure is not None:
             text += f"; the peer broke {failure.reference}: {shown(failure.reason)}"
         return text
+
+
+def cause_of_failure(failure: Failure) -> CloseCause:
+    """Return LIMIT for a limit of ours that a peer exceeded, PROTOCOL for a rule that it broke."""
+    return CloseCause.LIMIT if failure.section == _LIMITS else CloseCause.PROTOCOL
 
 
 class InvalidURI(WebSocketException):

@@ -9,14 +9,18 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .broadcasting import broadcast
+    from .broadcasting import BroadcastReport, Outcome, broadcast
     from .client import ClientConnection, connect, unix_connect
     from .connection import Connection
+    from .draining import DrainReport
     from .server import Server, ServerConnection, serve, unix_serve
 
 __all__ = [
+    "BroadcastReport",
     "ClientConnection",
     "Connection",
+    "DrainReport",
+    "Outcome",
     "Server",
     "ServerConnection",
     "broadcast",
@@ -27,8 +31,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BroadcastReport": ".broadcasting",
     "ClientConnection": ".client",
     "Connection": ".connection",
+    "DrainReport": ".draining",
+    "Outcome": ".broadcasting",
     "Server": ".server",
     "ServerConnection": ".server",
     "broadcast": ".broadcasting",

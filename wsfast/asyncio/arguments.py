@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any, Final
 
-__all__ = ["check_handler", "other_options", "size_limits"]
+from ..deflate import Deflate
+from ..limits import Limits
+
+__all__ = ["check_handler", "limits_of", "other_options", "size_limits", "with_ratio"]
 
 # Arguments of the older API of ``websockets``, and their new names.
 _OLD_NAMES: Final = {
@@ -26,6 +30,9 @@ _WITHOUT: Final = {
     "extensions": "compression sets permessage-deflate, and there are no others",
     "proxy": "proxies are not supported",
 }
+
+# Of the arguments that are limits, too.
+_DEFAULTS: Final = {"max_size": 2**20, "max_queue": 16, "open_timeout": 10}
 
 # Arguments of ``websockets`` that mean "without this feature" if they are None.
 _NOT_WANTED: Final = ("extensions", "proxy")
@@ -72,6 +79,37 @@ def check_handler(handler: object) -> None:
             f"wsfast calls handler(connection), and this one takes {signature}: {error}; "
             "the path is connection.request.path"
         ) from None
+
+
+def limits_of(call: str, limits: Limits | None, **arguments: Any) -> Limits:
+    """Return the limits of ``call``: of ``limits``, or of the single arguments.
+
+    Raises:
+        TypeError: ``limits`` is no ``Limits``, or an argument that is not the default is given next to it.
+        ValueError: a limit is out of range.
+    """
+    if limits is None:
+        message_size, frame_size = size_limits(arguments["max_size"])
+        return Limits(
+            max_message_size=message_size,
+            max_frame_size=frame_size,
+            max_queue=arguments["max_queue"],
+            open_timeout=arguments["open_timeout"],
+        )
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits must be a wsfast.Limits, not a {type(limits).__name__}")
+    for name, value in arguments.items():
+        if value != _DEFAULTS[name]:
+            field = {"max_size": "max_message_size and max_frame_size"}.get(name, name)
+            raise TypeError(f"{call}() got limits and {name}: set {field} in the limits")
+    return limits
+
+
+def with_ratio(deflate: Deflate | None, limits: Limits) -> Deflate | None:
+    """Return ``deflate`` with the ratio of ``limits``, unless it has one of its own."""
+    if deflate is None or limits.max_ratio is None or deflate.max_ratio is not None:
+        return deflate
+    return dataclasses.replace(deflate, max_ratio=limits.max_ratio)
 
 
 def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[int | None, int | None]:

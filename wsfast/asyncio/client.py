@@ -28,10 +28,11 @@ from ..exceptions import (
 )
 from ..handshake import USER_AGENT, ClientHandshake, redirects
 from ..http import Headers, HeadersLike
+from ..limits import Limits
 from ..printable import shown, shown_uri
-from ..session import TURN_BOUNDS, queue_limits
+from ..session import TURN_BOUNDS
 from ..uri import WebSocketURI, parse_uri
-from .arguments import other_options, size_limits
+from .arguments import limits_of, other_options, with_ratio
 from .connection import Connection, Logger
 from .hints import with_hint
 
@@ -148,7 +149,9 @@ class connect:
       the connection fails with 1011; None waits for ever. ``close_timeout``: seconds that the peer has to close.
     - ``max_size``: largest message in bytes, or ``(message, frame)``; None is no limit.
     - ``max_queue``: messages that may wait before reading pauses, or ``(high, low)``.
+    - ``limits``: a ``Limits`` has these three (``open_timeout``, ``max_size``, ``max_queue``), and all the others.
     - ``write_limit``: bytes that may wait before ``send`` waits, or ``(high, low)``.
+    - ``count_frames=True`` lets ``stats()`` tell frames and bytes of each kind; it costs some microseconds a message.
     - ``text="bytes"`` receives text as the ``bytes`` of its UTF-8, checked, for parsers that take ``bytes``. Such text
       looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
@@ -180,8 +183,10 @@ class connect:
         reconnect_delays: Callable[[], Iterable[float]] = backoff,
         max_size: int | tuple[int | None, int | None] | None = 2**20,
         max_queue: int | tuple[int | None, int | None] | None = 16,
+        limits: Limits | None = None,
         text: Literal["str", "bytes"] = "str",
         write_limit: int | tuple[int, int | None] = 2**15,
+        count_frames: bool = False,
         logger: Logger | None = None,
         create_connection: type[ClientConnection] | None = None,
         **kwargs: Any,
@@ -190,14 +195,17 @@ class connect:
         self._compression = settings(compression)
         if self._compression is not None:
             offer(self._compression)
-        queue_limits(max_queue)
-        max_message_size, max_frame_size = size_limits(max_size)
+        names = _LIMIT_NAMES if limits is None else {}
+        limits = limits_of(
+            "connect", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout
+        )
+        self._compression = with_ratio(self._compression, limits)
+        self._max_head_size = limits.max_head_size
         self._protocol_options: dict[str, Any] = {
-            "max_message_size": max_message_size,
-            "max_frame_size": max_frame_size,
+            **limits.codec_options(),
             "text": text,
             **TURN_BOUNDS,
-            "limit_names": _LIMIT_NAMES,
+            "limit_names": names,
         }
         Protocol(Role.CLIENT, **self._protocol_options)
         self.uri = uri
@@ -207,16 +215,18 @@ class connect:
         self._user_agent_header = user_agent_header
         self._process_exception = process_exception
         self._reconnect_delays = reconnect_delays
-        self._open_timeout = open_timeout
+        self._open_timeout = limits.open_timeout
         self._logger: Logger = logger or logging.getLogger("wsfast.client")
         self._connection_class = create_connection or ClientConnection
         self._connection_options: dict[str, Any] = {
             "ping_interval": ping_interval,
             "ping_timeout": ping_timeout,
             "close_timeout": close_timeout,
-            "max_queue": max_queue,
+            "max_queue": limits.max_queue,
             "write_limit": write_limit,
             "logger": self._logger,
+            "limits": limits,
+            "count_frames": count_frames,
         }
         self._tcp_options = other_options("connect", kwargs)
         self._connection: ClientConnection | None = None
@@ -324,6 +334,7 @@ class connect:
             compression=self._compression,
             additional_headers=attempt.headers,
             user_agent_header=self._user_agent_header,
+            max_head_size=self._max_head_size,
         )
 
         def factory() -> ClientConnection:

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
+from ..events import CloseCause
 from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
+from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
 from .sending import Sending
 
@@ -47,6 +49,7 @@ class Connection(Sending):
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_counts_frames",
         "_handshake_done",
         "_has_skipped",
         "_write_limit",
@@ -67,6 +70,8 @@ class Connection(Sending):
         max_queue: int | tuple[int | None, int | None] | None = 16,
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
+        limits: Limits | None = None,
+        count_frames: bool = False,
     ) -> None:
         super().__init__(
             protocol,
@@ -75,6 +80,7 @@ class Connection(Sending):
             ping_timeout=ping_timeout,
             close_timeout=close_timeout,
             max_queue=max_queue,
+            limits=limits,
         )
         self.request: Request | None = None
         """The request of the opening handshake."""
@@ -84,6 +90,7 @@ class Connection(Sending):
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._gate = None
         self.is_fragmenting = False
+        self._counts_frames = count_frames
         self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -183,6 +190,7 @@ class Connection(Sending):
             ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
         if self.protocol.ready_state is _CONNECTING:
+            self.protocol.note_cause(CloseCause.LOCAL)
             self.transport.abort()
         elif self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
             self.protocol.encoder.close(code, reason)  # a mistake is one here too
@@ -225,7 +233,10 @@ class Connection(Sending):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport.set_write_buffer_limits(*self._write_limit)
-        self.receive_in_place()
+        if self._counts_frames:
+            self.count_frames()
+        else:
+            self.receive_in_place()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

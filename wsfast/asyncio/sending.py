@@ -8,12 +8,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
 from ..connection import ReadyState
-from ..session import MAX_BATCH_SIZE, MAX_UNSENT_SIZE
+from ..session import MAX_BATCH_SIZE, Backlog, Delivery, Outcome, Slow
 from .transport import TransportSession
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Sending(TransportSession):
     """True while ``send`` is inside a message of fragments."""
 
     _gate: asyncio.Future[None] | None
-    """Senders wait for it first: for the end of a message of fragments, or until the peer takes some of 16 MiB."""
+    """Senders wait for it first: for the end of a message of fragments, or until the peer takes some of 16 MiB, or
+    the messages of broadcasts that wait."""
 
     async def send(
         self,
@@ -80,6 +82,19 @@ class Sending(TransportSession):
                 await self._give_way()
         if self._blocked:
             await self._drain()
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send the frames of a block in one write: ``with ws.batch(): await ws.send(...); await ws.send(...)``.
+
+        They go out at the end of the block, whether it fails or not. They go out earlier if 64 KiB are collected, when
+        ``recv`` has to wait, and before a Ping, a Pong or a Close.
+        """
+        self.hold_batch()
+        try:
+            yield
+        finally:
+            self.release_batch()
 
     async def _may_send(self, *, is_control: bool = False) -> None:
         """Wait for a turn to send; raise if none will come. Control frames may stand between fragments (5.4)."""
@@ -136,12 +151,35 @@ class Sending(TransportSession):
         if not self.is_fragmenting:
             self._gate = None  # done below, as it is `_drained`
         super().resume_writing()
+        if self._backlog is not None:
+            self._hold_senders()
+
+    def deliver(self, delivery: Delivery, slow: Slow) -> Outcome:
+        outcome = super().deliver(delivery, slow)
+        if self._backlog is not None:
+            self._hold_senders()
+        return outcome
+
+    def _hold_senders(self) -> None:
+        """Let senders wait before they write, until the peer has taken some."""
+        if self._gate is None:
+            self._gate = self._drained = self._drained or self._loop.create_future()
+
+    async def wait_taken(self, backlog: Backlog, end: int) -> None:
+        """Wait until no message of ``backlog`` before the number ``end`` waits, or the connection is closed."""
+        while self._backlog is backlog and backlog.holds_before(end):
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
 
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:
             await self._raise_closed()
-        self._flush()
-        self._write(frame)
+        if self._n_holds:
+            self._add_to_batch(frame)
+        else:
+            self._flush()
+            self._write(frame)
         await self._after_sending()
         return "" if isinstance(fragment, str) else b""
 
@@ -151,9 +189,9 @@ class Sending(TransportSession):
 
     async def _drain(self) -> None:
         """Wait until the peer has taken enough of what was written."""
-        if self._blocked and self._gate is None and self._unsent_size() > MAX_UNSENT_SIZE:
+        if self._blocked and self._gate is None and self._unsent_size() > self._limits.max_unsent_size:
             # There are senders that do not wait for each other, or give up: each has written before it waited.
-            self._gate = self._drained = self._drained or self._loop.create_future()
+            self._hold_senders()
         await self._wait_writable()
         if self.protocol.ready_state is _CLOSED:
             raise self._closed_exception()

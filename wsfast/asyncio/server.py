@@ -17,18 +17,20 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from ..codec import CloseCode, Role
+from ..codec import CloseCode, FrameEncoder, Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, settings
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
+from ..limits import Limits
 from ..printable import shown
-from ..session import HANDSHAKE, TURN_BOUNDS, queue_limits
+from ..session import HANDSHAKE, TURN_BOUNDS, Admission
 from .accepting import Acceptor, Listening, accepts_poorly
-from .arguments import check_handler, other_options, size_limits
+from .arguments import check_handler, limits_of, other_options, with_ratio
 from .connection import Connection, Logger
+from .draining import DrainReport, drain
 
 if TYPE_CHECKING:
     from typing import Self
@@ -98,7 +100,10 @@ class ServerConnection(Connection):
         handshake = self._handshake
         response: Response | None = handshake.response_due
         self.request = request = handshake.request
-        if request is not None and response is None:
+        refusal = self.server._admission.refusal(self)
+        if request is not None and response is None and refusal is not None:
+            response = self.respond(*refusal)
+        elif request is not None and response is None:
             try:
                 response = await self._decide(request, process_request, process_response, select_subprotocol)
             except Exception:  # raised by the application's functions
@@ -175,6 +180,7 @@ class Server:
         select_subprotocol: SelectSubprotocol | None,
         open_timeout: float | None,
         logger: Logger,
+        limits: Limits,
     ) -> None:
         self.handler = handler
         self.logger = logger
@@ -184,9 +190,11 @@ class Server:
         self._process_response = process_response
         self._select_subprotocol = select_subprotocol
         self._open_timeout = open_timeout
+        self._admission = Admission(limits)
         self._server: Listening | None = None
         self._tasks: dict[ServerConnection, asyncio.Task[None]] = {}
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[Any] | None = None
+        self._hurry = asyncio.Event()
         self._closed: asyncio.Future[None] | None = None
 
     @property
@@ -235,6 +243,47 @@ class Server:
         """
         if self._closing is None and self._server is not None:
             self._closing = self.get_loop().create_task(self._close(close_connections, code, reason))
+        if close_connections:
+            self._hurry.set()
+
+    async def drain(
+        self,
+        deadline: float = 30.0,
+        *,
+        code: int = CloseCode.SERVICE_RESTART,
+        reason: str = "",
+        jitter: float | None = None,
+    ) -> DrainReport:
+        """Stop listening, close the connections spread over ``jitter`` seconds, wait for the handlers, and report.
+
+        So not all clients come back at once. ``jitter`` is half of ``deadline`` by default. At the ``deadline``, in
+        seconds from now, the handlers that still run are cancelled and their connections cut. ``close`` called
+        meanwhile ends the jitter. Cancelling this call does not stop it. Handshakes are answered with 503.
+
+        Raises:
+            RuntimeError: the server is not started, or it is closing already.
+            ValueError: ``deadline`` or ``jitter`` is out of range, or the code must not be sent (RFC 6455 7.4).
+        """
+        if self._server is None or self._closing is not None:
+            raise RuntimeError(
+                "the server is not started" if self._server is None else "the server is closing already"
+            )
+        if jitter is None:
+            jitter = deadline / 2
+        if not 0 <= jitter <= deadline:
+            raise ValueError(f"jitter must be from 0 to the deadline, {deadline} s, not {jitter}")
+        FrameEncoder(Role.SERVER).close(code, reason)
+        self._closing = closing = self.get_loop().create_task(self._drain(deadline, code, reason, jitter))
+        return await asyncio.shield(closing)
+
+    async def _drain(self, deadline: float, code: int, reason: str, jitter: float) -> DrainReport:
+        assert self._server is not None
+        assert self._closed is not None
+        self._server.close()
+        try:
+            return await drain(self._tasks, deadline, code, reason, jitter, self._hurry)
+        finally:
+            self._closed.set_result(None)
 
     async def _close(self, close_connections: bool, code: int, reason: str) -> None:
         assert self._server is not None
@@ -262,9 +311,16 @@ class Server:
         if self._closing is not None:  # accepted just before the server closed
             connection.transport.abort()
             return
+        if not self._admission.enter(connection, connection.remote_address):
+            connection.transport.abort()
+            return
         task = self.get_loop().create_task(self._run(connection))
         self._tasks[connection] = task
-        task.add_done_callback(lambda _: self._tasks.pop(connection, None))
+        task.add_done_callback(lambda _: self._ended(connection))
+
+    def _ended(self, connection: ServerConnection) -> None:
+        self._tasks.pop(connection, None)
+        self._admission.leave(connection)
 
     async def _run(self, connection: ServerConnection) -> None:
         try:
@@ -360,8 +416,10 @@ def serve(
     close_timeout: float | None = 10,
     max_size: int | tuple[int | None, int | None] | None = 2**20,
     max_queue: int | tuple[int | None, int | None] | None = 16,
+    limits: Limits | None = None,
     text: Literal["str", "bytes"] = "str",
     write_limit: int | tuple[int, int | None] = 2**15,
+    count_frames: bool = False,
     logger: Logger | None = None,
     create_connection: type[ServerConnection] | None = None,
     **kwargs: Any,
@@ -378,7 +436,8 @@ def serve(
       HTTP. ``process_response(connection, request, response)`` may return another response. Both may be coroutines.
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
-    - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
+    - ``limits``: a ``Limits``; it has ``open_timeout``, ``max_size``, ``max_queue`` and all the others.
+    - The limits, timeouts, ``text``, ``count_frames``, ``logger`` and ``create_connection`` are those of ``connect``.
     - Other arguments go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
 
     Raises:
@@ -389,24 +448,24 @@ def serve(
     logger = logger or logging.getLogger("wsfast.server")
     check_handler(handler)
     options = other_options("serve", kwargs)
+    names = {"max_message_size": "max_size", "max_frame_size": "max_size"} if limits is None else {}
+    limits = limits_of("serve", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout)
+    open_timeout = limits.open_timeout
     if open_timeout is not None and open_timeout > 0 and options.get("ssl") is not None:
         # A TLS handshake comes before connection_made, so it needs the loop's own limit.
         options.setdefault("ssl_handshake_timeout", open_timeout)
-    max_message_size, max_frame_size = size_limits(max_size)
     protocol_options: dict[str, Any] = {
-        "max_message_size": max_message_size,
-        "max_frame_size": max_frame_size,
+        **limits.codec_options(),
         "text": text,
         **TURN_BOUNDS,
-        "limit_names": {"max_message_size": "max_size", "max_frame_size": "max_size"},
+        "limit_names": names,
     }
     connection_class = create_connection or ServerConnection
     # A mistake in these arguments is raised now, and not in each connection.
-    deflate = settings(compression)
+    deflate = with_ratio(settings(compression), limits)
     ServerHandshake(
         origins=origins, subprotocols=subprotocols, compression=deflate, server_header=server_header
     )
-    queue_limits(max_queue)
     Protocol(Role.SERVER, **protocol_options)
 
     def new_connection(server: Server) -> ServerConnection:
@@ -417,6 +476,7 @@ def serve(
                 subprotocols=subprotocols,
                 compression=deflate,
                 server_header=server_header,
+                max_head_size=limits.max_head_size,
             ),
             **protocol_options,
         )
@@ -426,9 +486,11 @@ def serve(
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
             close_timeout=close_timeout,
-            max_queue=max_queue,
+            max_queue=limits.max_queue,
             write_limit=write_limit,
             logger=logger,
+            limits=limits,
+            count_frames=count_frames,
         )
 
     async def create_server(factory: Callable[[], ServerConnection]) -> Listening:
@@ -461,6 +523,7 @@ def serve(
         select_subprotocol=select_subprotocol,
         open_timeout=open_timeout,
         logger=logger,
+        limits=limits,
     )
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
-from ..session import SENDS_PER_TURN, Session
+from ..session import SENDS_PER_TURN, Session, Traffic
 from .buffered import BufferedReceiver, wants_buffer
+from .metering import Meter
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -40,7 +41,7 @@ _RESOLUTION = 0.0015
 class TransportSession(Session, asyncio.Protocol):
     """A session whose bytes come and go through ``transport``."""
 
-    __slots__ = ("_connecting", "_drained", "_loop", "_timer", "transport")
+    __slots__ = ("_connecting", "_drained", "_loop", "_meter", "_timer", "transport")
 
     transport: asyncio.Transport
 
@@ -49,6 +50,7 @@ class TransportSession(Session, asyncio.Protocol):
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._connecting = protocol.ready_state is ReadyState.CONNECTING
+        self._meter: Meter | None = None
         self._drained: asyncio.Future[None] | None = None  # of those who wait for the peer to read
 
     @property
@@ -71,6 +73,15 @@ class TransportSession(Session, asyncio.Protocol):
             with contextlib.suppress(OSError):
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def count_frames(self) -> None:
+        """Count the frames of both directions, from the opening handshake on; ``stats`` tells them."""
+        self._meter = Meter(self, self.transport)
+        self.transport = cast("asyncio.Transport", self._meter)
+
+    def _traffic(self) -> tuple[Traffic | None, Traffic | None]:
+        meter = self._meter
+        return (None, None) if meter is None else (meter.received.traffic(), meter.sent.traffic())
+
     def receive_in_place(self) -> None:
         """Receive into a buffer that is shared, where the transport allows it."""
         if wants_buffer(self.transport):
@@ -90,6 +101,9 @@ class TransportSession(Session, asyncio.Protocol):
     def _opened(self, trailing_data: bytes) -> None:
         """Begin to work as an open connection; the data is what came right after the handshake."""
         self._connecting = False
+        if self._meter is not None:
+            self._meter.is_open = True
+            self._meter.received.feed(trailing_data)
         self.opened()
         if trailing_data:
             self.data_received(trailing_data)
@@ -217,6 +231,9 @@ class TransportSession(Session, asyncio.Protocol):
 
     def _decode_soon(self) -> None:
         self._loop.call_soon(self._decode_at_next_turn)
+
+    def _look_at_rate_at(self, at: float) -> None:
+        self._loop.call_at(at, self._look_at_rate)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

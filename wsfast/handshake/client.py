@@ -77,7 +77,8 @@ class ClientHandshake:
     headers (``Upgrade``, ``Sec-WebSocket-Key``, ...) cannot be given. ``origin``: the ``Origin`` header, for servers
     that ask for one. ``subprotocols``: our offers, the preferred one first; it is no error if the server chooses
     none. ``compression``: our offer (RFC 7692); the attribute ``compression`` holds the result.
-    ``user_agent_header``: None sends none. ``random_bytes`` makes the key.
+    ``user_agent_header``: None sends none. ``random_bytes`` makes the key. ``max_head_size``: bytes of the response's
+    head that are read at most.
 
     Raises:
         InvalidURI: ``uri`` is not a WebSocket URI.
@@ -98,6 +99,7 @@ class ClientHandshake:
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        max_head_size: int = MAX_HEAD_SIZE,
     ) -> None:
         self.uri = parse_uri(uri) if isinstance(uri, str) else uri
         self.done = False
@@ -121,8 +123,9 @@ class ClientHandshake:
             headers["User-Agent"] = user_agent_header
         self.request = Request(self.uri.resource_name, headers)
         self._problem: Problem | None = None
-        self._http: h11.Connection | None = h11.Connection(h11.CLIENT, MAX_HEAD_SIZE)
+        self._http: h11.Connection | None = h11.Connection(h11.CLIENT, max_head_size)
         self._to_send = self._serialize_request(self._http)
+        self._max_head_size = max_head_size
         self._first = b""  # the first bytes: as many as an error text shows
         self._head_size = 0
         self._body = bytearray()
@@ -216,7 +219,7 @@ class ClientHandshake:
         pos = 0
         while pos < len(data) and not self.done:
             in_head = self.response is None
-            piece = data[pos : pos + (MAX_HEAD_SIZE - self._head_size if in_head else _PIECE_SIZE)]
+            piece = data[pos : pos + (self._max_head_size - self._head_size if in_head else _PIECE_SIZE)]
             pos += len(piece)
             if in_head:
                 self._head_size += len(piece)
@@ -227,8 +230,8 @@ class ClientHandshake:
             early = self._read_events(self._http)
             if self.done and self._problem is None:
                 self._trailing += early + data[pos:]
-            elif self.response is None and self._head_size == MAX_HEAD_SIZE:
-                raise head_too_large("response", MAX_HEAD_SIZE)
+            elif self.response is None and self._head_size == self._max_head_size:
+                raise head_too_large("response", self._max_head_size)
 
     def _is_http(self, piece: bytes) -> bool:
         """Tell whether the response begins like HTTP. False: the bytes so far do not yet tell the other protocol.

@@ -6,20 +6,30 @@
 - Every wait has a name and a bound; ``ending.py`` and ``keepalive.py`` have the tables.
 """
 
-from .base import Data, Deadline, Stage, queue_limits
+from .admission import Admission
+from .backlog import Backlog, Delivery, Outcome, Slow
+from .base import Data, Deadline, Stage
 from .receiving import HANDSHAKE, TURN_BOUNDS
 from .session import Session
-from .writing import MAX_BATCH_SIZE, MAX_UNSENT_SIZE, SENDS_PER_TURN
+from .stats import FrameCounter, RoundTrips, Stats, Traffic
+from .writing import MAX_BATCH_SIZE, SENDS_PER_TURN
 
 __all__ = [
     "HANDSHAKE",
     "MAX_BATCH_SIZE",
-    "MAX_UNSENT_SIZE",
     "SENDS_PER_TURN",
     "TURN_BOUNDS",
+    "Admission",
+    "Backlog",
     "Data",
     "Deadline",
+    "Delivery",
+    "FrameCounter",
+    "Outcome",
+    "RoundTrips",
     "Session",
+    "Slow",
     "Stage",
-    "queue_limits",
+    "Stats",
+    "Traffic",
 ]

@@ -14,6 +14,7 @@
     _deadline_changed  ``deadline_reached`` is due at another time   loop.call_at
     _flush_soon        call ``_flush`` at the next turn              loop.call_soon
     _decode_soon       call ``_decode_at_next_turn`` then            loop.call_soon
+    _look_at_rate_at   call ``_look_at_rate`` at that time           loop.call_at
     _wake              wake the one who waits for a message or end   future.set_result
     _pong_received     tell the one who waits for this Pong          future.set_result
     _pong_lost         tell them that no Pong will come              future.set_exception
@@ -33,6 +34,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Agreement
 from ..exceptions import ConnectionClosed
+from ..limits import Limits
 from .pings import PendingPings
 
 if TYPE_CHECKING:
@@ -40,9 +42,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Base", "Data", "Deadline", "Stage", "queue_limits"]
+__all__ = ["Base", "Data", "Deadline", "Stage"]
 
 Data: TypeAlias = str | bytes
+
+_DEFAULTS = Limits()
 
 
 class Stage(enum.Enum):
@@ -67,22 +71,6 @@ class Deadline(enum.Enum):
     TCP_CLOSE = "the peer's end of TCP"
 
 
-def queue_limits(max_queue: int | tuple[int | None, int | None] | None) -> tuple[int | None, int]:
-    """Return the number of queued messages above which reading pauses, and the one at which it goes on.
-
-    Raises:
-        ValueError: a mark is out of range, or the low one is not below the high one.
-    """
-    high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
-    if high is None:
-        return None, 0
-    if low is None:
-        low = high // 4
-    if high < 1 or not 0 <= low < high:
-        raise ValueError(f"max_queue must be at least 1, and its low mark below the high one: {max_queue}")
-    return high, low
-
-
 class Base:
     """State and facts. The verbs at the end are the adapter's."""
 
@@ -96,6 +84,7 @@ class Base:
         "_encode",
         "_feed",
         "_id",
+        "_limits",
         "_messages",
         "_pings",
         "_stage",
@@ -107,11 +96,14 @@ class Base:
     _waiter: Any
     """Who waits for a message; None if nobody does. Only the adapter knows more about it."""
 
-    def __init__(self, protocol: Protocol, *, close_timeout: float | None) -> None:
+    def __init__(
+        self, protocol: Protocol, *, close_timeout: float | None, limits: Limits | None = None
+    ) -> None:
         self.protocol = protocol
         """The sans-I/O connection."""
         self.close_timeout = close_timeout
         """Seconds for the peer to answer our Close and to close TCP; None waits for ever."""
+        self._limits = limits or _DEFAULTS  # one object for all connections of a server
         self._stage = Stage.CONNECTING if protocol.ready_state is ReadyState.CONNECTING else Stage.OPEN
         self._deadline: Deadline | None = None
         self._deadline_at = 0.0
@@ -226,6 +218,9 @@ class Base:
         raise NotImplementedError
 
     def _decode_soon(self) -> None:
+        raise NotImplementedError
+
+    def _look_at_rate_at(self, at: float) -> None:
         raise NotImplementedError
 
     def _wake(self) -> None:

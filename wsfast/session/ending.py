@@ -35,7 +35,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from .base import Deadline, Stage
 from .keepalive import Keepalive
-from .receiving import PONGS, QUEUE
+from .receiving import PONGS, QUEUE, RATE
 
 # Seconds without a message taken, after which the peer's Close is answered.
 ANSWER_DELAY = 0.25
@@ -64,7 +64,7 @@ class Ending(Keepalive):
     def _peer_ended(self) -> None:
         """The peer's Close, or its fault, is there and not answered, and all before it is queued."""
         self._ping_payload = None
-        self._unpause(QUEUE | PONGS)  # only the end of TCP is left to be read
+        self._unpause(QUEUE | PONGS | RATE)  # only the end of TCP is left to be read
         if not self._messages or self._n_waiting_for_end:
             self._answer()
         else:
@@ -83,6 +83,7 @@ class Ending(Keepalive):
 
     def _answer(self) -> None:
         """Let the peer's Close, or its fault, take effect."""
+        self._write_backlog(whole=True)
         self.protocol.answer()
         self._send_owed()
         self._wake()
@@ -104,12 +105,14 @@ class Ending(Keepalive):
         was_open = self.protocol.ready_state is ReadyState.OPEN
         self.protocol.close(code, reason)
         if was_open:
+            self._write_backlog(whole=True)  # the Close comes after it
             self._close_sent()
 
     def fail(self, code: int, reason: str = "") -> None:
         """Fail the connection (RFC 6455 7.1.7): the peer's Close is not waited for."""
         if self.protocol.ready_state is ReadyState.OPEN:
             self.protocol.fail(code, reason)
+            self._backlog = None
             self._close_sent()
 
     def _close_sent(self) -> None:
@@ -119,7 +122,7 @@ class Ending(Keepalive):
         else:
             self._stage = Stage.CLOSING
             self._set_close_deadline(Deadline.PEER_CLOSE)
-        self._unpause(QUEUE | PONGS)  # the peer's Close comes after what we did not read
+        self._unpause(QUEUE | PONGS | RATE)  # the peer's Close comes after what we did not read
 
     # Close went both ways, or is not waited for
 
@@ -175,6 +178,7 @@ class Ending(Keepalive):
             self._answer()  # now, or never
         if not self.keeps_half_open:
             if self.protocol.ready_state is ReadyState.OPEN:
+                self._write_backlog(whole=True)
                 self.protocol.ready_state = ReadyState.CLOSING  # nothing can be sent any more
             self._set_close_deadline(Deadline.TCP_CLOSE)
 
@@ -187,6 +191,7 @@ class Ending(Keepalive):
         self._set_deadline(None)
         self.protocol.receive_eof()
         self._batch.clear()
+        self._backlog = None
         self._feed = self._decoder.feed  # `_hold` would hold us
         closed = self._closed_exception()
         for waiter in self._pings.abandon():

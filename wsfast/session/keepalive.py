@@ -9,6 +9,7 @@
               and reading is paused            read one chunk more, at most ``MAX_LOOKS`` times in a row without
                                                a Pong or a message that was taken, and wait once more
               and nothing left for two turns   fail with 1011: the peer reads nothing
+              and we looked late ourselves     wait once more: its Pong may be there, and nobody has read it
               else                             fail with 1011
 
 So a peer that only waits for us is kept, as its Pong is found, and one that is gone is not, though we read nothing.
@@ -21,8 +22,12 @@ from typing import Any
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
+from ..events import CloseCause
 from .base import Deadline
-from .receiving import CHUNK, QUEUE, Receiving
+from .receiving import CHUNK, QUEUE, RATE, Receiving
+
+# Seconds after a deadline from which on our own event loop counts as blocked.
+BLOCKED = 0.5
 
 # Chunks that are read in a row though nobody takes messages.
 MAX_LOOKS = 4
@@ -36,6 +41,7 @@ class Keepalive(Receiving):
         "_has_sent",
         "_n_looks",
         "_n_stalls",
+        "_overslept",
         "_ping_interval",
         "_ping_payload",
         "_ping_timeout",
@@ -57,6 +63,7 @@ class Keepalive(Receiving):
         self._unsent = 0  # bytes that the peer had not taken when we began to wait
         self._n_stalls = 0
         self._n_looks = 0
+        self._overslept = 0.0  # seconds by which we looked for the Pong too late
 
     def _start_keepalive(self) -> None:
         if self._ping_interval:
@@ -96,6 +103,7 @@ class Keepalive(Receiving):
             self._set_deadline(Deadline.PING, now + self._ping_interval)
         else:
             self._n_stalls = 0
+            self._overslept = 0.0
             self._wait_for_pong(now, self._ping_timeout)
 
     def _wait_for_pong(self, now: float, timeout: float) -> None:
@@ -103,24 +111,32 @@ class Keepalive(Receiving):
         self._unsent = self._unsent_size()
         self._set_deadline(Deadline.PONG, now + timeout)
 
-    def _pong_is_late(self, now: float) -> None:
+    def _pong_is_late(self, now: float, overslept: float) -> None:
         if self.protocol.ready_state is not ReadyState.OPEN or self._is_cut():
             return
         assert self._ping_timeout is not None
         unsent = self._unsent_size()
         takes = self._has_sent or unsent < self._unsent
         self._n_stalls = self._n_stalls + 1 if unsent and not takes else 0
-        is_unread = self._pauses & (QUEUE | CHUNK) and not self._is_looking  # its Pong may be there
+        is_unread = self._pauses & (QUEUE | CHUNK | RATE) and not self._is_looking  # its Pong may be there
         lives = self._has_heard or takes or (is_unread and self._may_look())
         if lives and self._n_stalls < 2:
             self._wait_for_pong(now, self._ping_timeout)
+        elif overslept >= BLOCKED and not self._overslept:
+            self._overslept = overslept
+            self._wait_for_pong(now, self._ping_timeout)
         else:
-            self._cause = TimeoutError(f"no Pong, and no other sign of life, within {self._ping_timeout} s")
+            text = f"no Pong, and no other sign of life, within {self._ping_timeout} s"
+            overslept = max(overslept, self._overslept)
+            if overslept >= BLOCKED:
+                text += f"; but our own event loop was blocked for {overslept:.1f} s, which may be the reason"
+            self._cause = TimeoutError(text)
+            self.protocol.note_cause(CloseCause.KEEPALIVE)
             self.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
 
     def look_for_end(self) -> None:
         """Read one chunk more at once: the peer's end may be there."""
-        if self._pauses & (QUEUE | CHUNK) and not self._is_looking:
+        if self._pauses & (QUEUE | CHUNK | RATE) and not self._is_looking:
             self._read_a_chunk()
 
     def _may_look(self) -> bool:

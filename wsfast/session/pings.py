@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ConcurrencyError
+from .stats import RoundTrips
 
 # Pings that wait for their Pong at most. A peer may answer none, and go on in all else.
 MAX_PENDING = 1024
@@ -20,11 +21,13 @@ MAX_PENDING = 1024
 class PendingPings:
     """The Pings of one connection that were not answered yet, in the order in which they were sent."""
 
-    __slots__ = ("_pending", "latency")
+    __slots__ = ("_longest", "_n", "_pending", "_shortest", "_sum", "latency")
 
     def __init__(self) -> None:
         self.latency = 0.0
         """Round-trip time of the last Ping that was answered, in seconds; 0 before the first."""
+        self._n = 0  # Pings that were answered, and their times
+        self._shortest = self._longest = self._sum = 0.0
         self._pending: dict[bytes, tuple[Any, float]] = {}
 
     def __contains__(self, payload: bytes) -> bool:
@@ -75,8 +78,24 @@ class PendingPings:
             pending = next(iter(self._pending))
             waiter, sent_at = self._pending.pop(pending)
             answered.append((waiter, now - sent_at))
-        self.latency = answered[-1][1]
+        self.latency = latency = answered[-1][1]
+        self._shortest = min(self._shortest, latency) if self._n else latency
+        self._longest = max(self._longest, latency)
+        self._n += 1
+        self._sum += latency
         return answered
+
+    @property
+    def n_pending(self) -> int:
+        """Pings that wait for their Pong."""
+        return len(self._pending)
+
+    @property
+    def round_trips(self) -> RoundTrips:
+        """The times of the Pings whose own Pong came."""
+        return RoundTrips(
+            self._n, self.latency, self._shortest, self._longest, self._sum / self._n if self._n else 0.0
+        )
 
     def abandon(self) -> list[Any]:
         """Forget all; return who still waits."""

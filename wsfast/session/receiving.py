@@ -5,10 +5,11 @@ Reading pauses for a reason, and goes on when no reason is left:
     reason     begins when                                      ends when
     ---------  -----------------------------------------------  ---------------------------------------------
     QUEUE      nobody waits, and more than ``max_queue``        messages were taken, down to the low mark
-               messages, or ``MAX_QUEUE_SIZE`` bytes, wait
+               messages, or ``max_queue_size`` bytes, wait
     CHUNK      a read holds more than one turn may decode       all of it is decoded
     PONGS      64 Pongs are owed, and the peer reads nothing    the peer reads again
     HANDSHAKE  a request came, and is not answered yet          it is answered
+    RATE       more than ``max_messages_per_second`` came       the average is right again
 
 - A message goes straight to a receiver that waits, and pauses nothing: to pause and to resume would be two system
   calls for each chunk.
@@ -22,7 +23,9 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from ..connection import Connection as Protocol
-from .base import Data, Stage, queue_limits
+from ..limits import queue_limits
+from .base import Data, Stage
+from .rate import Rate
 from .writing import Writing
 
 if TYPE_CHECKING:
@@ -31,10 +34,10 @@ if TYPE_CHECKING:
     from ..codec import Event
 
 # Bits of `_pauses`.
-QUEUE, CHUNK, PONGS, HANDSHAKE = 1, 2, 4, 8
+QUEUE, CHUNK, PONGS, HANDSHAKE, RATE = 1, 2, 4, 8, 16
 
-# Bytes of memory that messages may take while nobody waits for them. A text takes up to 4 bytes a character.
-MAX_QUEUE_SIZE = 16 * 2**20
+# Seconds by which a debt may be unpaid: timers come a little early.
+_RATE_TOLERANCE = 0.002
 
 # Events and bytes of messages that one turn of the loop decodes. So 256 KiB of anything that a peer could send hold it
 # for some milliseconds (benchmarks, worst_read), and the usual read is not divided.
@@ -60,6 +63,7 @@ class Receiving(Writing):
         "_n_taken",
         "_pauses",
         "_queue_size",
+        "_rate",
     )
 
     def __init__(
@@ -69,6 +73,8 @@ class Receiving(Writing):
         self._high, self._low = queue_limits(max_queue)
         self._queue_size = 0  # bytes of memory: at least what the queue takes, once somebody is slow
         self._pauses = 0
+        per_second = self._limits.max_messages_per_second
+        self._rate = None if per_second is None else Rate(per_second, 0.0)
         self._decoding_scheduled = False
         self._dropping = False
         self._held: list[bytes] | None = None  # chunks that came while there was no room to decode them
@@ -84,6 +90,8 @@ class Receiving(Writing):
         """Queue messages, and wake the one who waits."""
         if self._dropping:
             return
+        if self._rate is not None and self._stage is Stage.OPEN:
+            self._look_at_rate(len(messages))
         queue = self._messages
         queue.extend(messages)
         if self._waiter is not None:
@@ -97,10 +105,10 @@ class Receiving(Writing):
                 self._queue_is_full(len(messages))
 
     def _is_too_large(self) -> bool:
-        if self._queue_size <= MAX_QUEUE_SIZE:
+        if self._queue_size <= self._limits.max_queue_size:
             return False
         self._queue_size = sum(map(sys.getsizeof, self._messages))  # without what was taken meanwhile
-        return self._queue_size > MAX_QUEUE_SIZE
+        return self._queue_size > self._limits.max_queue_size
 
     def _queue_is_full(self, n_new: int) -> None:
         if self._stage is Stage.OPEN:
@@ -119,6 +127,19 @@ class Receiving(Writing):
         self._n_taken += 1
         if len(self._messages) <= self._low and self._pauses & (QUEUE | CHUNK):
             self._unpause(QUEUE)
+
+    def _look_at_rate(self, n_messages: int = 0) -> None:
+        """Let the peer wait while it has sent too many messages, and then go on."""
+        assert self._rate is not None
+        if self._stage is not Stage.OPEN:
+            return
+        now = self._now()
+        seconds = self._rate.spend(n_messages, now)
+        if seconds > _RATE_TOLERANCE:
+            self._pause(RATE)
+            self._look_at_rate_at(now + seconds)
+        elif not n_messages:
+            self._unpause(RATE)
 
     # Pauses
 
@@ -192,7 +213,9 @@ class Receiving(Writing):
 
     def _decode_on(self) -> bool:
         """Decode a turn's share of the bytes that wait; return True if there were any and there was room."""
-        if not self._pauses & CHUNK or (self._pauses & (QUEUE | PONGS) and self._stage is not Stage.CLOSED):
+        if not self._pauses & CHUNK or (
+            self._pauses & (QUEUE | PONGS | RATE) and self._stage is not Stage.CLOSED
+        ):
             return False
         chunk = self._held.pop(0) if self._held and not self._decoder.has_waiting else b""
         events = self._decoder.feed(chunk)

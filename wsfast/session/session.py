@@ -9,6 +9,7 @@ from ..connection import MAX_PONGS, ReadyState
 from .base import Data, Deadline, Stage
 from .ending import Ending
 from .receiving import PONGS
+from .stats import Stats, Traffic
 
 __all__ = ["Session"]
 
@@ -69,6 +70,30 @@ class Session(Ending):
         if type(event) is Pong:
             self._acknowledge(event.payload)
 
+    # Facts
+
+    def stats(self) -> Stats:
+        """Return what the connection has done, and what waits. Frames are counted with ``count_frames=True`` only."""
+        backlog = self._backlog
+        received, sent = self._traffic()
+        return Stats(
+            received=received,
+            sent=sent,
+            n_queued=len(self._messages),
+            is_reading_paused=self.is_reading_paused,
+            n_backlog=0 if backlog is None else len(backlog),
+            backlog_size=0 if backlog is None else backlog.size,
+            batch_size=self._batch_size,
+            unsent_size=0 if self._stage is Stage.CLOSED else self._unsent_size(),
+            is_writing_blocked=self._blocked,
+            n_pings=self._pings.n_pending,
+            round_trips=self._pings.round_trips,
+        )
+
+    def _traffic(self) -> tuple[Traffic | None, Traffic | None]:
+        """Return what was received and sent, if an adapter counts it."""
+        return None, None
+
     # Writing
 
     def writing_blocked(self) -> None:
@@ -81,20 +106,21 @@ class Session(Ending):
         self._has_sent = True
         if self.protocol.ready_state is ReadyState.OPEN:
             self._send_owed()
+            self._write_backlog()
             self._unpause(PONGS)
 
     # Time
 
     def deadline_reached(self, now: float) -> None:
         """Do what is due at ``now``, in seconds of the session's clock. Too early a call does nothing."""
-        deadline = self._deadline
-        if deadline is None or now < self._deadline_at:
+        deadline, late = self._deadline, now - self._deadline_at
+        if deadline is None or late < 0:
             return
         self._deadline = None
         if deadline is Deadline.PING:
             self._ping_due(now)
         elif deadline is Deadline.PONG:
-            self._pong_is_late(now)
+            self._pong_is_late(now, late)
         elif deadline is Deadline.ANSWER:
             self._answer_is_due(now)
         else:

@@ -22,13 +22,12 @@ from uvicorn.protocols.utils import (
     get_remote_addr,
 )
 
-from ..asyncio.transport import TransportSession
-from ..codec import CloseCode, Role
-from ..connection import Connection, ReadyState
-from ..deflate import Deflate
-from ..handshake import Request, Response, ServerHandshake
-from ..session import SENDS_PER_TURN, TURN_BOUNDS, Deadline, Stage
+from ..codec import CloseCode
+from ..connection import ReadyState
+from ..handshake import Request, Response
+from ..session import SENDS_PER_TURN, Deadline, Stage
 from .denial import Denial
+from .limited import Limited
 from .logs import LOGGER, log_answer, log_rejection, trace
 from .scope import decoded, make_scope
 
@@ -52,19 +51,8 @@ __all__ = ["WebSocketProtocol"]
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 _STAGE_OPEN = Stage.OPEN
 
-# uvicorn has a limit for the inflated message, ws_max_size, and none for its ratio.
-_DEFLATE = Deflate(max_ratio=None)
 
-_CONNECTION_OPTIONS: dict[str, Any] = {"limit_names": {"max_message_size": "ws_max_size"}} | TURN_BOUNDS
-
-# Bytes of a request's head: uvicorn has read it before, and its other classes take 128 lines of 8 KiB.
-_MAX_HEAD_SIZE = 2**20
-
-# Seconds for the peer to answer our Close, and to take what was written before TCP was closed.
-_CLOSE_TIMEOUT = 10.0
-
-
-class WebSocketProtocol(TransportSession):
+class WebSocketProtocol(Limited):
     """A WebSocket connection of uvicorn's. Made by uvicorn, with these arguments."""
 
     scope: WebSocketScope
@@ -84,25 +72,7 @@ class WebSocketProtocol(TransportSession):
         self.config = config
         self.app = config.loaded_app
         self.app_state = app_state
-        self.handshake = ServerHandshake(
-            compression=_DEFLATE if config.ws_per_message_deflate else None,
-            server_header=None,
-            max_head_size=_MAX_HEAD_SIZE,
-        )
-        super().__init__(
-            Connection(
-                Role.SERVER,
-                handshake=self.handshake,
-                max_message_size=config.ws_max_size,
-                **_CONNECTION_OPTIONS,
-            ),
-            _loop or asyncio.get_running_loop(),
-            ping_interval=config.ws_ping_interval,
-            ping_timeout=config.ws_ping_timeout,
-            close_timeout=_CLOSE_TIMEOUT,
-            max_queue=None,
-        )
-        self._high = 0  # one message that nobody waits for is above it
+        super().__init__(config, server_state, _loop)
         self.logger = LOGGER
         self.connections = server_state.connections
         self.tasks = server_state.tasks
@@ -166,7 +136,7 @@ class WebSocketProtocol(TransportSession):
         if self.handshake.response_due is not None:  # the request is wrong, or too much followed it
             self._refuse(self.handshake.response_due)
         elif self._response is None and self.handshake.request is not None:
-            response = self.handshake.accept()
+            response = self._answer_to_request()
             if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
                 self._response = response
                 self._start_app(self.handshake.request)
@@ -216,6 +186,7 @@ class WebSocketProtocol(TransportSession):
         self.handshake.send_response(dataclasses.replace(self._response, headers=headers))
         self._response = None
         self._is_answered = True
+        self._stop_open_timer()
         self.transport.write(self.handshake.data_to_send())
         self.logger.info("connection open")
         self.receive_in_place()
@@ -229,6 +200,10 @@ class WebSocketProtocol(TransportSession):
         self.transport.write(self.handshake.data_to_send())
         log_rejection(response.status_code)
         self._linger()
+
+    def _open_is_late(self) -> None:
+        if self.protocol.ready_state is _CONNECTING and not self._is_answered:
+            self._refuse(self._response_when_late())
 
     def _send_500(self) -> None:
         """Answer the request, unless it was answered, by saying that the application failed."""

@@ -126,13 +126,21 @@ class Transport:
 class Wire:
     """A connection of ``app`` with a transport that is none: ``feed`` what the client sends, see ``sent``."""
 
-    def __init__(self, app: Any, headers: bytes = b"", request: bytes | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        app: Any,
+        headers: bytes = b"",
+        request: bytes | None = None,
+        ws: type[WebSocketProtocol] = WebSocketProtocol,
+        state: ServerState | None = None,
+        **options: Any,
+    ) -> None:
         options = {"lifespan": "off", "log_config": None, "ws_ping_interval": None} | options
-        self.state = ServerState()
+        self.state = state or ServerState()
         self.state.default_headers = [(b"date", b"now"), (b"server", b"uvicorn")]
-        config = uvicorn.Config(app, ws=WebSocketProtocol, proxy_headers=False, **options)
+        config = uvicorn.Config(app, ws=ws, proxy_headers=False, **options)
         config.load()
-        self.protocol = WebSocketProtocol(config=config, server_state=self.state, app_state={"a": [1]})
+        self.protocol = ws(config=config, server_state=self.state, app_state={"a": [1]})
         self.transport = Transport()
         self.protocol.connection_made(self.transport)
         self.protocol.data_received((REQUEST if request is None else request) + headers + b"\r\n")

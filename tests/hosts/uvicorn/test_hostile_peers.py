@@ -28,7 +28,7 @@ from serving import port_of, serving
 from uvicorn.protocols.utils import ClientDisconnected
 
 import wsfast.uvicorn
-import wsfast.uvicorn.protocol
+import wsfast.uvicorn.limited
 
 sys.path.append(str(Path(__file__).parents[2]))
 
@@ -267,7 +267,7 @@ def outcome(loop: str, with_tls: bool) -> Outcome:
                 return len(state.connections), len(state.tasks)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wsfast.uvicorn.protocol, "_CLOSE_TIMEOUT", CLOSE_TIMEOUT)
+        patch.setattr(wsfast.uvicorn.limited, "_CLOSE_TIMEOUT", CLOSE_TIMEOUT)
         factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
         try:
             with asyncio.Runner(loop_factory=factory) as runner:

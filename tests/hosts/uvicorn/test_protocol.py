@@ -15,7 +15,7 @@ import pytest
 from serving import BINARY, CLOSE, PING, PONG, REQUEST, TEXT, Wire, answer, frame, in_loop
 from uvicorn.protocols.utils import ClientDisconnected
 
-import wsfast.uvicorn.protocol
+import wsfast.uvicorn.limited
 from wsfast.uvicorn import WebSocketProtocol
 
 DEFLATE = b"sec-websocket-extensions: permessage-deflate\r\n"
@@ -397,7 +397,7 @@ async def test_denial_with_a_status_that_is_none(status: int) -> None:
 @in_loop
 async def test_a_peer_that_does_not_read_a_denial(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no keepalive yet: without a limit it would stay for ever, and the application's task with it."""
-    monkeypatch.setattr(wsfast.uvicorn.protocol, "_CLOSE_TIMEOUT", 0.01)
+    monkeypatch.setattr(wsfast.uvicorn.limited, "_CLOSE_TIMEOUT", 0.01)
     app = App()
     wire = await app.asked()
     await app.do({"type": "websocket.http.response.start", "status": 403, "headers": []})
@@ -811,7 +811,7 @@ async def test_a_fault_instead_of_the_answer_to_our_close() -> None:
 @in_loop
 async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transport that is closed first sends what it has; that must not take for ever."""
-    monkeypatch.setattr(wsfast.uvicorn.protocol, "_CLOSE_TIMEOUT", 0)
+    monkeypatch.setattr(wsfast.uvicorn.limited, "_CLOSE_TIMEOUT", 0)
     app = App()
     wire = await app.accepted()
     left = iter([3, 2, 1, 1, 1, 0])
