@@ -10,15 +10,20 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .broadcasting import broadcast
-    from .client import ClientConnection, connect, unix_connect
+    from .client import ClientConnection, ClientListenerConnection, connect, unix_connect
     from .connection import Connection
-    from .server import Server, ServerConnection, serve, unix_serve
+    from .listening import Listener, ListenerConnection
+    from .server import Server, ServerConnection, ServerListenerConnection, serve, unix_serve
 
 __all__ = [
     "ClientConnection",
+    "ClientListenerConnection",
     "Connection",
+    "Listener",
+    "ListenerConnection",
     "Server",
     "ServerConnection",
+    "ServerListenerConnection",
     "broadcast",
     "connect",
     "serve",
@@ -28,9 +33,13 @@ __all__ = [
 
 _HOMES = {
     "ClientConnection": ".client",
+    "ClientListenerConnection": ".client",
     "Connection": ".connection",
+    "Listener": ".listening",
+    "ListenerConnection": ".listening",
     "Server": ".server",
     "ServerConnection": ".server",
+    "ServerListenerConnection": ".server",
     "broadcast": ".broadcasting",
     "connect": ".client",
     "serve": ".server",
