@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import functools
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Coroutine, Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncio_helpers import in_loop, port_of
+from asyncio_helpers import in_loop, port_of, uri_of
 from helpers import BINARY, CLOSE, KEY, PING, PONG, TEXT, frame, join
 
 import wsfast
@@ -86,6 +88,42 @@ def test_codec_with_a_fault() -> None:
     exec(compile(block_with("MessageDecoder(Role.SERVER"), "README.md", "exec"), names)
     [close] = names["received"](frame(TEXT, "not masked"))
     assert close == frame(CLOSE, b"\x03\xeaframe from a client is not masked")
+
+
+def test_callbacks(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "callbacks.py"), run_name="__main__")
+    *prices, end = capsys.readouterr().out.splitlines()
+    assert [ast.literal_eval(price)["share"] for price in prices] == ["ACME"] * 5
+    assert end == "sent 1000 (OK); then received 1000 (OK)"
+
+
+@in_loop
+async def test_callbacks_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block of docs/callbacks.md is an echo; the second lets the peer wait while a message is stored."""
+    page = (ROOT / "docs" / "callbacks.md").read_text("utf-8")
+    echo, storing = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    monkeypatch.setattr(asyncio, "run", lambda main: main.close())
+    exec(compile(echo, "callbacks.md", "exec"), names)
+    stored: list[str] = []
+
+    async def store(message: str) -> None:
+        await asyncio.sleep(0)
+        stored.append(message)
+
+    names["store"] = store
+    exec(compile(storing, "callbacks.md", "exec"), names)
+    for name, n_answers in (("Echo", 2), ("Storing", 0)):
+        async with (
+            wsfast.serve(listener=names[name], host="127.0.0.1", port=0) as server,
+            wsfast.connect(uri_of(server)) as ws,
+        ):
+            await ws.send("a")
+            await ws.send("b")
+            assert [await ws.recv() for _ in range(n_answers)] == ["a", "b"][:n_answers]
+    while len(stored) < 2:
+        await asyncio.sleep(0)
+    assert stored == ["a", "b"]
 
 
 @in_loop

@@ -71,6 +71,17 @@ async def serve_wsfast(listening: socket.socket) -> object:
     return await serve(echo, sock=listening, compression=None, ping_interval=None)
 
 
+async def serve_wsfast_callbacks(listening: socket.socket) -> object:
+    from wsfast.asyncio import Listener, ListenerConnection
+    from wsfast.asyncio.server import serve
+
+    class Echo(Listener):
+        def on_message(self, connection: ListenerConnection, message: str | bytes) -> None:
+            connection.send(message)
+
+    return await serve(listener=Echo, sock=listening, compression=None, ping_interval=None)
+
+
 async def serve_websockets(listening: socket.socket) -> object:
     from websockets.asyncio.server import serve
 
@@ -159,6 +170,7 @@ PROGRAMS = {
     "picows": Program(serve_picows, "picows"),
     "picows.websockets": Program(serve_picows_websockets, "picows"),
     "wsfast": Program(serve_wsfast, codec="native"),
+    "wsfast-callbacks": Program(serve_wsfast_callbacks, codec="native"),
     "wsfast-pure": Program(serve_wsfast, codec="fallback"),
     "websockets": Program(serve_websockets, "websockets"),
     "aiohttp": Program(serve_aiohttp, "aiohttp"),

@@ -10,19 +10,24 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .broadcasting import BroadcastReport, Outcome, broadcast
-    from .client import ClientConnection, connect, unix_connect
+    from .client import ClientConnection, ClientListenerConnection, connect, unix_connect
     from .connection import Connection
     from .draining import DrainReport
-    from .server import Server, ServerConnection, serve, unix_serve
+    from .listening import Listener, ListenerConnection
+    from .server import Server, ServerConnection, ServerListenerConnection, serve, unix_serve
 
 __all__ = [
     "BroadcastReport",
     "ClientConnection",
+    "ClientListenerConnection",
     "Connection",
     "DrainReport",
+    "Listener",
+    "ListenerConnection",
     "Outcome",
     "Server",
     "ServerConnection",
+    "ServerListenerConnection",
     "broadcast",
     "connect",
     "serve",
@@ -33,11 +38,15 @@ __all__ = [
 _HOMES = {
     "BroadcastReport": ".broadcasting",
     "ClientConnection": ".client",
+    "ClientListenerConnection": ".client",
     "Connection": ".connection",
     "DrainReport": ".draining",
+    "Listener": ".listening",
+    "ListenerConnection": ".listening",
     "Outcome": ".broadcasting",
     "Server": ".server",
     "ServerConnection": ".server",
+    "ServerListenerConnection": ".server",
     "broadcast": ".broadcasting",
     "connect": ".client",
     "serve": ".server",

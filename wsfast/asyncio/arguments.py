@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..deflate import Deflate
 from ..limits import Limits
 
-__all__ = ["check_handler", "limits_of", "other_options", "size_limits", "with_ratio"]
+__all__ = ["check_callback", "check_handler", "limits_of", "other_options", "size_limits", "with_ratio"]
 
 # Arguments of the older API of ``websockets``, and their new names.
 _OLD_NAMES: Final = {
@@ -115,3 +115,30 @@ def with_ratio(deflate: Deflate | None, limits: Limits) -> Deflate | None:
 def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[int | None, int | None]:
     """Return the limits of a message and of a frame, in bytes, that ``max_size`` gives."""
     return max_size if isinstance(max_size, tuple) else (max_size, None)
+
+
+def check_callback(name: str, callback: Any, arguments: tuple[str, ...]) -> None:
+    """Check that a callback is a plain function that takes as many arguments.
+
+    Raises:
+        TypeError: it is asynchronous, a generator, or takes other arguments.
+    """
+    expected = f"def {name.rpartition('.')[2]}({', '.join(arguments)})"
+    if not callable(callback):
+        raise TypeError(f"{name} is a {type(callback).__name__}; it has to be {expected}")
+    called = (callback, type(callback).__call__)  # the second for objects that can be called
+    if any(map(inspect.iscoroutinefunction, called)) or any(map(inspect.isasyncgenfunction, called)):
+        raise TypeError(
+            f"{name} is async, and nobody would await it; it has to be {expected}: start a task in it, "
+            "or use a coroutine as handler"
+        )
+    if inspect.isgeneratorfunction(callback):
+        raise TypeError(f"{name} has a yield, so that calling it runs nothing; it has to be {expected}")
+    try:
+        signature = inspect.signature(callback)
+    except (TypeError, ValueError):  # not written in Python
+        return
+    try:
+        signature.bind(*(None,) * len(arguments))
+    except TypeError as error:
+        raise TypeError(f"{name} takes {signature}: {error}; it has to be {expected}") from None

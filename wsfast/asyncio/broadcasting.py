@@ -177,7 +177,7 @@ def broadcast(
     plain: bytes | None = None  # the frame for a server's connection that does not compress
     for connection in targets:
         protocol = connection.protocol
-        if connection._gate is None and not (connection._blocked or connection._batch or connection._pauses):
+        if not (connection.is_fragmenting or connection._blocked or connection._batch or connection._pauses):
             # The usual case: nothing stands before the message. Each call less is a part of a delivery (fanout).
             transport = connection.transport
             if protocol.ready_state is _OPEN and not transport.is_closing():

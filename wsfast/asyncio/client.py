@@ -35,11 +35,26 @@ from ..uri import WebSocketURI, parse_uri
 from .arguments import limits_of, other_options, with_ratio
 from .connection import Connection, Logger
 from .hints import with_hint
+from .listening import (
+    Listener,
+    ListenerConnection,
+    OnMessage,
+    checked_listener,
+    connection_class_for,
+    new_listener_of,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["ClientConnection", "backoff", "connect", "process_exception", "unix_connect"]
+__all__ = [
+    "ClientConnection",
+    "ClientListenerConnection",
+    "backoff",
+    "connect",
+    "process_exception",
+    "unix_connect",
+]
 
 # Seconds that we wait for the rest of a refusal's body, which may tell the reason. Its status is known already.
 _BODY_TIMEOUT = 2.0
@@ -70,6 +85,7 @@ class ClientConnection(Connection):
         if handshake.done and not self._handshake_done.done():
             self._handshake_done.set_result(None)
             if not handshake.failed:
+                self.response = handshake.response  # a listener may ask for it at once
                 self._opened(self.protocol.open())
         elif handshake.response is not None and self._body_timer is None:
             self._body_timer = self._loop.call_later(_BODY_TIMEOUT, self._end_body)
@@ -109,6 +125,10 @@ class ClientConnection(Connection):
         return super().eof_received()
 
 
+class ClientListenerConnection(ListenerConnection, ClientConnection):
+    """A client's connection whose messages go to a listener; see ``ListenerConnection`` for its methods."""
+
+
 def process_exception(exception: Exception) -> Exception | None:
     """Tell whether a failed attempt is worth another one: return None to try again, else the exception to raise.
 
@@ -139,6 +159,10 @@ class connect:
     ``async for ws in connect(uri)`` to connect again whenever the connection is lost.
 
     - ``uri``: ``ws://`` or ``wss://``. ``user:password@`` becomes Basic authentication.
+    - ``listener``: a ``Listener``, or its class or another function without arguments, which makes one for each
+      connection. It gets the messages; the connection is a ``ClientListenerConnection``. Or
+      ``on_message(connection, message)``, a plain function that is called for each message; what it returns is sent,
+      unless it is None.
     - ``origin``: the ``Origin`` header. ``subprotocols``: our offers, the preferred one first.
     - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None offers nothing.
     - ``additional_headers``, ``user_agent_header`` (None sends none): the rest of the request.
@@ -170,6 +194,8 @@ class connect:
         self,
         uri: str,
         *,
+        listener: Listener | Callable[[], Listener] | None = None,
+        on_message: OnMessage | None = None,
         origin: str | None = None,
         subprotocols: Sequence[str] | None = None,
         compression: Compression = None,
@@ -217,7 +243,10 @@ class connect:
         self._reconnect_delays = reconnect_delays
         self._open_timeout = limits.open_timeout
         self._logger: Logger = logger or logging.getLogger("wsfast.client")
-        self._connection_class = create_connection or ClientConnection
+        self._new_listener = new_listener_of("connect", listener, on_message)
+        self._connection_class = connection_class_for(
+            self._new_listener, create_connection, ClientConnection, ClientListenerConnection
+        )
         self._connection_options: dict[str, Any] = {
             "ping_interval": ping_interval,
             "ping_timeout": ping_timeout,
@@ -337,9 +366,14 @@ class connect:
             max_head_size=self._max_head_size,
         )
 
+        options = self._connection_options
+        if self._new_listener is not None:
+            made = checked_listener(self._new_listener())
+            options = options | {"listener": lambda: made}
+
         def factory() -> ClientConnection:
             protocol = Protocol(Role.CLIENT, handshake=handshake, **self._protocol_options)
-            return self._connection_class(protocol, **self._connection_options)
+            return self._connection_class(protocol, **options)
 
         connection = await self._open_tcp(factory, attempt)
         attempt.handshake = handshake

@@ -189,6 +189,10 @@ class Connection(Sending):
         Raises:
             ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
+        self._begin_close(code, reason)
+        await self.wait_closed()
+
+    def _begin_close(self, code: int, reason: str) -> None:
         if self.protocol.ready_state is _CONNECTING:
             self.protocol.note_cause(CloseCause.LOCAL)
             self.transport.abort()
@@ -197,7 +201,6 @@ class Connection(Sending):
             self.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
         else:
             self.start_close(code, reason)
-        await self.wait_closed()
 
     async def wait_closed(self) -> None:
         """Wait until the connection is closed; whoever closes it.
@@ -207,9 +210,13 @@ class Connection(Sending):
         self._n_waiting_for_end += 1
         try:
             self._wait_for_end()
-            await asyncio.shield(self._closed)
+            await self._until_closed()
         finally:
             self._n_waiting_for_end -= 1
+
+    async def _until_closed(self) -> None:
+        """Wait until the connection is closed, while somebody else takes messages."""
+        await asyncio.shield(self._closed)
 
     async def __aenter__(self) -> Self:
         return self
@@ -242,6 +249,10 @@ class Connection(Sending):
         super().connection_lost(exc)
         if not self._handshake_done.done():
             self._handshake_done.set_result(None)
+        self._is_closed()
+        self._open_gate()
+
+    def _is_closed(self) -> None:
+        """Wake those who wait for the end."""
         if not self._closed.done():
             self._closed.set_result(None)
-        self._open_gate()

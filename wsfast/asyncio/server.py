@@ -31,13 +31,14 @@ from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, limits_of, other_options, with_ratio
 from .connection import Connection, Logger
 from .draining import DrainReport, drain
+from .listening import Listener, ListenerConnection, OnMessage, connection_class_for, new_listener_of
 
 if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import Buffer
 
-__all__ = ["Server", "ServerConnection", "serve", "unix_serve"]
+__all__ = ["Server", "ServerConnection", "ServerListenerConnection", "serve", "unix_serve"]
 
 Handler: TypeAlias = "Callable[[ServerConnection], Awaitable[None]]"
 ProcessRequest: TypeAlias = (
@@ -155,6 +156,10 @@ class ServerConnection(Connection):
 
     def _failed(self) -> Response:
         return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
+
+
+class ServerListenerConnection(ListenerConnection, ServerConnection):
+    """A server's connection whose messages go to a listener; see ``ListenerConnection`` for its methods."""
 
 
 def _checked(name: str, answer: Response | None) -> Response | None:
@@ -289,13 +294,13 @@ class Server:
         assert self._server is not None
         assert self._closed is not None
         self._server.close()
-        closing: list[asyncio.Task[None]] = []
+        closing: list[asyncio.Future[None]] = []
         try:
             for connection, task in self._tasks.items():
                 if connection.ready_state is ReadyState.CONNECTING:
                     task.cancel()
                 elif close_connections:
-                    closing.append(self.get_loop().create_task(connection.close(code, reason)))
+                    closing.append(asyncio.ensure_future(connection.close(code, reason)))
             # A handler may work on after its connection has ended: wait for all of them.
             await asyncio.gather(*closing, *self._tasks.values(), return_exceptions=True)
         finally:
@@ -398,11 +403,18 @@ class Server:
         await self.wait_closed()
 
 
+async def _listen(connection: ServerConnection) -> None:
+    """The handler of connections that have a listener."""
+    await connection._until_closed()
+
+
 def serve(
-    handler: Handler,
+    handler: Handler | None = None,
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
+    listener: Listener | Callable[[], Listener] | None = None,
+    on_message: OnMessage | None = None,
     origins: Sequence[str | re.Pattern[str] | None] | None = None,
     subprotocols: Sequence[str] | None = None,
     select_subprotocol: SelectSubprotocol | None = None,
@@ -428,6 +440,9 @@ def serve(
 
     ``handler(connection)`` runs for each open connection; when it returns, the connection is closed.
 
+    - ``listener``: instead of a handler, a ``Listener`` for all connections, or its class or another function without
+      arguments, which makes one for each. Or ``on_message(connection, message)``, a plain function that is called for
+      each message; what it returns is sent, unless it is None.
     - ``origins``: the accepted values of ``Origin``: strings, or patterns for the whole value. None in the list accepts
       requests without one (browsers never send such). All others are refused with 403 (RFC 6455 10.2).
     - ``subprotocols``: the supported ones; the client's first offer among them is chosen. Or
@@ -446,7 +461,13 @@ def serve(
         OSError: the address cannot be listened on; raised when the server starts.
     """
     logger = logger or logging.getLogger("wsfast.server")
-    check_handler(handler)
+    new_listener = new_listener_of("serve", listener, on_message)
+    if new_listener is None:
+        check_handler(handler)
+    elif handler is not None:
+        given = "listener" if on_message is None else "on_message"
+        hint = "; host and port are given by name then" if isinstance(handler, str) else ""
+        raise TypeError(f"serve() takes a handler or {given}, and not both{hint}")
     options = other_options("serve", kwargs)
     names = {"max_message_size": "max_size", "max_frame_size": "max_size"} if limits is None else {}
     limits = limits_of("serve", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout)
@@ -460,7 +481,10 @@ def serve(
         **TURN_BOUNDS,
         "limit_names": names,
     }
-    connection_class = create_connection or ServerConnection
+    connection_class = connection_class_for(
+        new_listener, create_connection, ServerConnection, ServerListenerConnection
+    )
+    listener_option = {} if new_listener is None else {"listener": new_listener}
     # A mistake in these arguments is raised now, and not in each connection.
     deflate = with_ratio(settings(compression), limits)
     ServerHandshake(
@@ -491,6 +515,7 @@ def serve(
             logger=logger,
             limits=limits,
             count_frames=count_frames,
+            **listener_option,
         )
 
     async def create_server(factory: Callable[[], ServerConnection]) -> Listening:
@@ -515,7 +540,7 @@ def serve(
         return acceptor
 
     return Server(
-        handler,
+        cast("Handler", handler) if new_listener is None else _listen,
         create_server,
         new_connection,
         process_request=process_request,
@@ -527,6 +552,6 @@ def serve(
     )
 
 
-def unix_serve(handler: Handler, path: str | None = None, **kwargs: Any) -> Server:
+def unix_serve(handler: Handler | None = None, path: str | None = None, **kwargs: Any) -> Server:
     """Start a WebSocket server on a Unix socket at ``path``, or on the socket in ``sock``."""
     return serve(handler, path=path, **kwargs)
