@@ -45,6 +45,7 @@ class Opcode(enum.IntEnum):
     CLOSE = 0x8
     PING = 0x9
     PONG = 0xA
+    CONT = CONTINUATION  # the name that ``websockets`` has
 
 
 class CloseCode(enum.IntEnum):
@@ -65,6 +66,8 @@ class CloseCode(enum.IntEnum):
     TRY_AGAIN_LATER = 1013
     BAD_GATEWAY = 1014
     TLS_HANDSHAKE = 1015
+    NO_STATUS_RCVD = NO_STATUS_RECEIVED  # this name and the next are those of ``websockets``
+    INVALID_DATA = INVALID_PAYLOAD_DATA
 
 
 def is_sendable_close_code(code: int) -> bool:

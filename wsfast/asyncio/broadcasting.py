@@ -23,13 +23,19 @@ __all__ = ["broadcast"]
 
 
 def broadcast(
-    connections: Iterable[Connection], message: str | Buffer, raise_exceptions: bool = False
+    connections: Iterable[Connection],
+    message: str | Buffer,
+    raise_exceptions: bool = False,
+    *,
+    text: bool | None = None,
 ) -> None:
     """Send one message to many connections, without waiting for any of them.
 
     Framing is done once for all server connections, and once for each client (RFC 6455 5.3: each has its own masking
     key). Compressing is done once for all server connections that agreed on the same without context takeover
     (``Deflate(server_no_context_takeover=True)``), and once for each of the others.
+
+    ``text`` is that of ``Connection.send``: True sends bytes as text, False a ``str`` as binary.
 
     A connection that is not open is skipped. A connection that is inside a fragmented message cannot take another
     message: it is skipped, with one warning for each connection. There is no back-pressure: bytes that a slow peer does
@@ -64,7 +70,7 @@ def broadcast(
         shares = protocol.role is Role.SERVER and (deflate is None or agreement is not None)
         frame = framed.get(agreement) if shares else None
         if frame is None:
-            frame = encoder.message(message)
+            frame = encoder.message(message, text)
             if shares:
                 framed[agreement] = frame
         connection.send_nowait(frame)

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
-from ..exceptions import ConcurrencyError, ConnectionClosedOK
+from ..exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
 from ..handshake import Request, Response
 from ..session import SENDS_PER_TURN, Data, Stage
 from .sending import Sending
@@ -34,6 +34,26 @@ Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 _STAGE_OPEN, _STAGE_CLOSED = Stage.OPEN, Stage.CLOSED
+
+
+class Messages(AsyncIterator[Data]):
+    """The iterator over a connection's messages. ``aclose`` ends nothing: it is there for ``contextlib.aclosing``."""
+
+    # A slot in place of a method: the interpreter finds the connection's own, so that a message costs no call more.
+    __slots__ = ("__anext__",)
+
+    if TYPE_CHECKING:
+
+        async def __anext__(self) -> Data: ...
+
+    def __init__(self, connection: Connection) -> None:
+        self.__anext__ = connection.__anext__  # type: ignore[method-assign]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        """Leave the connection as it is: the next iteration goes on with the next message."""
 
 
 class Connection(Sending):
@@ -127,12 +147,13 @@ class Connection(Sending):
         await self.wait_closed()
         raise self._closed_exception()
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> Messages:
         """Iterate over messages until the connection is closed.
 
-        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``.
+        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``. ``aclose`` of the
+        iterator closes nothing.
         """
-        return self
+        return Messages(self)
 
     async def __anext__(self) -> Data:
         try:
@@ -180,12 +201,17 @@ class Connection(Sending):
         message of fragments, the connection is closed with 1011 instead, as that message has no end.
 
         Raises:
-            ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
+            ProtocolError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
+        if code == CloseCode.NO_STATUS_RECEIVED:
+            raise ProtocolError("close code 1005 means that there was none, and must not be sent")  # 7.4.1
+        try:
+            self.protocol.encoder.close(code, reason)
+        except ValueError as mistake:
+            raise ProtocolError(str(mistake)) from None
         if self.protocol.ready_state is _CONNECTING:
             self.transport.abort()
         elif self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
-            self.protocol.encoder.close(code, reason)  # a mistake is one here too
             self.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
         else:
             self.start_close(code, reason)

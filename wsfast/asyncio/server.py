@@ -12,7 +12,7 @@ import inspect
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -28,6 +28,8 @@ from ..printable import shown
 from ..session import HANDSHAKE, TURN_BOUNDS, queue_limits
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, other_options, size_limits
+from .basic_auth import basic_auth
+from .broadcasting import broadcast
 from .connection import Connection, Logger
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Server", "ServerConnection", "serve", "unix_serve"]
+__all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
 
 Handler: TypeAlias = "Callable[[ServerConnection], Awaitable[None]]"
 ProcessRequest: TypeAlias = (
@@ -49,6 +51,13 @@ SelectSubprotocol: TypeAlias = "Callable[[ServerConnection, Sequence[str]], str 
 
 class ServerConnection(Connection):
     """A server's connection; see ``Connection`` for its methods."""
+
+    username: str
+    """The user's name, after ``basic_auth`` has let the user in."""
+
+    handler: Callable[..., Awaitable[None]]
+    """The handler that ``route`` chose. ``handler_kwargs`` are its keyword arguments."""
+    handler_kwargs: Mapping[str, Any]
 
     def __init__(self, protocol: Protocol, server: Server, **options: Any) -> None:
         super().__init__(protocol, **options)
