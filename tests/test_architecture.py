@@ -20,7 +20,18 @@ PACKAGE = Path(wsfast.__file__).parent
 # From the ground up. A module imports from its own floor and from those below.
 FLOORS = (
     {"codec", "native", "fallback", "events", "faults", "mistakes", "_origin", "_version"},
-    {"session", "connection", "handshake", "deflate", "headers", "uri", "http", "printable", "exceptions"}
+    {
+        "session",
+        "connection",
+        "handshake",
+        "deflate",
+        "headers",
+        "uri",
+        "http",
+        "printable",
+        "exceptions",
+        "proxy",
+    }
     | {"frames", "datastructures", "http11", "protocol", "typing"},  # other names of what is there
     {"asyncio"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from . import native as native
     from . import patch as patch
     from . import protocol as protocol
+    from . import proxy as proxy
     from . import session as session
     from . import typing as typing
     from . import uri as uri
@@ -139,6 +140,7 @@ _SUBMODULES = {
     "native",
     "patch",
     "protocol",
+    "proxy",
     "session",
     "typing",
     "uri",

@@ -29,11 +29,13 @@ from ..exceptions import (
 from ..handshake import USER_AGENT, ClientHandshake, redirects
 from ..http import Headers, HeadersLike
 from ..printable import shown, shown_uri
+from ..proxy import Proxy, get_proxy, parse_proxy
 from ..session import TURN_BOUNDS, queue_limits
 from ..uri import WebSocketURI, parse_uri
 from .arguments import other_options, size_limits
 from .connection import Connection, Logger
 from .hints import with_hint
+from .proxying import check_proxy_options, connect_through
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -141,6 +143,10 @@ class connect:
     - ``origin``: the ``Origin`` header. ``subprotocols``: our offers, the preferred one first.
     - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None offers nothing.
     - ``additional_headers``, ``user_agent_header`` (None sends none): the rest of the request.
+    - ``proxy``: the address of an HTTP proxy (``http://``, ``https://``) or of a SOCKS proxy (``socks4://``, ``socks4a://``,
+      ``socks5://``, ``socks5h://``; ``wsfast[socks]``), as ``http://user:password@proxy:3128``. None uses none. By
+      default the environment or the system names it: see ``wsfast.proxy.get_proxy``. A ``sock`` or a Unix socket is
+      used as it is.
     - ``process_exception``, ``reconnect_delays``: for ``async for``; see the functions ``process_exception`` and
       ``backoff``.
     - ``open_timeout``: seconds for all of connecting, redirects included; None waits for ever.
@@ -153,11 +159,16 @@ class connect:
       looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
     - Other arguments go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
+      With a proxy, ``ssl`` and ``server_hostname`` are for the server; ``proxy_ssl`` and ``proxy_server_hostname`` are
+      for TLS with the proxy.
 
     Raises:
         TypeError: an argument that does not exist here, or that has the wrong type.
         ValueError: an argument whose value makes no sense, or that cannot be sent.
         InvalidURI: ``uri`` is not a WebSocket URI.
+        InvalidProxy: ``proxy``, or what the environment has, is not the address of a proxy.
+        ProxyError: the proxy did not connect us.
+        ImportError: a SOCKS proxy, and python-socks is not installed.
         OSError: there is no TCP or TLS connection.
         InvalidHandshake: the server does not speak WebSocket, or it refuses; often one of the subclasses.
         HandshakeTimeout: ``open_timeout`` is over.
@@ -172,6 +183,7 @@ class connect:
         compression: Compression = None,
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
+        proxy: str | Literal[True] | None = True,
         process_exception: Callable[[Exception], Exception | None] = process_exception,
         open_timeout: float | None = 10,
         ping_interval: float | None = 20,
@@ -219,6 +231,11 @@ class connect:
             "logger": self._logger,
         }
         self._tcp_options = other_options("connect", kwargs)
+        if proxy is not None and proxy is not True and not isinstance(proxy, str):
+            raise TypeError(f"proxy has to be a str, True or None, not {proxy!r}")
+        self._proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
+        if isinstance(self._proxy, Proxy):
+            check_proxy_options(self._tcp_options, self._proxy)
         self._connection: ClientConnection | None = None
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
@@ -353,6 +370,12 @@ class connect:
                 options.setdefault("ssl_handshake_timeout", self._open_timeout)
         elif options.get("ssl") is not None:
             raise ValueError("ssl is for wss:// URIs; ws:// is not encrypted")
+        proxy = self._proxy_for(uri)
+        check_proxy_options(options, proxy)
+        if proxy is not None:
+            where, agent = self._shown(attempt), self._user_agent_header
+            return await connect_through(proxy, uri, factory, options, agent, self._open_timeout, where)
+        options = {name: value for name, value in options.items() if not name.startswith("proxy_")}
         try:
             if "path" in options:
                 _, connection = await loop.create_unix_connection(factory, **options)
@@ -370,6 +393,14 @@ class connect:
             if hinted is None:
                 raise
             raise hinted from exception
+
+    def _proxy_for(self, uri: WebSocketURI) -> Proxy | None:
+        if self._tcp_options.get("sock") is not None or "path" in self._tcp_options:
+            return None
+        if self._proxy is not True:
+            return self._proxy
+        found = get_proxy(uri)
+        return None if found is None else parse_proxy(found)
 
     def _shown(self, attempt: _Attempt) -> str:
         return shown_uri(str(attempt.uri) if attempt.is_redirected else self.uri)
