@@ -39,7 +39,7 @@ BUILDERS = "builds or parses a header for a connection without I/O; nobody impor
 FACTORIES = "compression= takes a Deflate, which has all of it"
 
 DIFFERENT = {
-    "asyncio.client.connect": COMPRESSION,
+    "asyncio.client.connect": COMPRESSION,  # and no connect() and open_tcp_connection()
     "asyncio.client.ClientConnection": SUBCLASSES,
     "asyncio.server.serve": COMPRESSION,
     "asyncio.server.ServerConnection": SUBCLASSES,

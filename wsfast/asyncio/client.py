@@ -11,7 +11,7 @@ import logging
 import random
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -24,6 +24,7 @@ from ..exceptions import (
     InvalidHandshake,
     InvalidMessage,
     InvalidStatus,
+    InvalidURI,
     SecurityError,
 )
 from ..handshake import USER_AGENT, ClientHandshake, redirects
@@ -213,6 +214,7 @@ class connect:
         }
         Protocol(Role.CLIENT, **self._protocol_options)
         self.uri = uri
+        self._uri_in_use: WebSocketURI  # of this attempt, as redirects have led it
         self._origin = origin
         self._subprotocols = subprotocols
         self._headers = Headers(additional_headers if additional_headers is not None else ())
@@ -308,28 +310,50 @@ class connect:
 
     async def _follow_redirects(self, attempt: _Attempt) -> ClientConnection:
         for _ in range(redirects.MAX_REDIRECTS):
+            self._uri_in_use = attempt.uri
             try:
                 return await self._connect_once(attempt)
-            except InvalidStatus as exception:
-                location = redirects.location(exception.response)
-                if location is None:
-                    raise
-                self._redirect(attempt, location)
+            except InvalidHandshake as exception:
+                result = self.process_redirect(exception)
+                try:
+                    if result is exception:
+                        raise
+                    if isinstance(result, Exception):
+                        raise result from exception
+                    self._redirect(attempt, parse_uri(result))
+                finally:
+                    del result  # its traceback has this frame: a cycle would keep the connection
         raise SecurityError(f"{shown_uri(self.uri)} redirects more than {redirects.MAX_REDIRECTS} times")
 
-    def _redirect(self, attempt: _Attempt, location: str) -> None:
-        target = redirects.follow(attempt.uri, location)
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the URI to which a refusal redirects, to follow it, or the exception to raise. For subclasses.
+
+        By default a redirect is followed up to ten times, never from TLS to none, and not if ``sock``, or for another
+        origin ``host``, ``port`` or a Unix socket, says where to connect. Whatever is returned: another origin gets no
+        credentials (``Authorization``, ``Cookie``, ``Proxy-Authorization``, and those in the URI).
+        """
+        location = redirects.location(exc.response) if isinstance(exc, InvalidStatus) else None
+        if location is None:
+            return exc
+        try:
+            target = redirects.follow(self._uri_in_use, location)
+        except (InvalidURI, SecurityError) as refused:
+            return refused
         given = {name for name in ("sock", "host", "port", "path") if self._tcp_options.get(name) is not None}
-        is_same = redirects.same_origin(attempt.uri, target)
-        if "sock" in given or (given and not is_same):
-            raise redirects.RedirectError(
+        if "sock" in given or (given and not redirects.same_origin(self._uri_in_use, target)):
+            return redirects.RedirectError(
                 f"refused to follow a redirect to {shown_uri(str(target))}: {', '.join(sorted(given))} "
                 "said where to connect"
             )
-        attempt.uri, attempt.is_redirected = target, True
-        if not is_same:
+        return str(target)
+
+    def _redirect(self, attempt: _Attempt, target: WebSocketURI) -> None:
+        before, attempt.uri, attempt.is_redirected = attempt.uri, target, True
+        if not redirects.same_origin(before, target):
             attempt.is_elsewhere = True
             attempt.headers = redirects.for_origin(attempt.headers)
+        elif target.user_info is None:
+            attempt.uri = replace(target, username=before.username, password=before.password)
 
     async def _connect_once(self, attempt: _Attempt) -> ClientConnection:
         attempt.handshake = None
