@@ -396,7 +396,7 @@ async def test_facts() -> None:
     assert one.id == one.id != other.id
     assert (one.close_code, one.close_reason) == (None, None)
     assert one.subprotocol is None
-    assert one.logger is logging.getLogger("wsfast")
+    assert one.logger.logger is logging.getLogger("wsfast")
 
 
 # broadcast

@@ -271,6 +271,7 @@ SAFE_ARGUMENTS = {
     "get_client_addr(scope)",
     "error.strerror",  # of the system
     "type(error).__name__",
+    "response.status_code",
     "status",  # a number, and its phrase from a table
     "phrase_of(status)",
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
@@ -23,6 +24,7 @@ from ..exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
 from ..handshake import Request, Response
 from ..session import SENDS_PER_TURN, Data, Stage
 from .sending import Sending
+from .tracing import traced
 
 if TYPE_CHECKING:
     from typing import Self
@@ -69,8 +71,8 @@ class Connection(Sending):
         "_closed",
         "_handshake_done",
         "_has_skipped",
+        "_logger",
         "_write_limit",
-        "logger",
         "request",
         "response",
     )
@@ -100,13 +102,22 @@ class Connection(Sending):
         """The request of the opening handshake."""
         self.response: Response | None = None
         """The response of the opening handshake."""
-        self.logger: Logger = logger or logging.getLogger("wsfast")
+        self._logger: Logger = logger or logging.getLogger("wsfast")
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._gate = None
         self.is_fragmenting = False
         self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[Any]:
+        """A logger whose records have the connection as ``websocket``.
+
+        INFO tells that the connection was opened and closed. DEBUG, if it is on when the connection is made, tells
+        the heads of the handshake and the frames.
+        """
+        return logging.LoggerAdapter(self._logger, {"websocket": weakref.proxy(self)})
 
     # Receiving
 
@@ -249,12 +260,22 @@ class Connection(Sending):
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        if self._logger.isEnabledFor(logging.DEBUG):
+            super().connection_made(traced(transport, self, self.logger))
+        else:
+            super().connection_made(transport)
+            self.receive_in_place()
         self.transport.set_write_buffer_limits(*self._write_limit)
-        self.receive_in_place()
+
+    def _opened(self, trailing_data: bytes) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            self.logger.info("connection open")
+        super()._opened(trailing_data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if not self._connecting and self._logger.isEnabledFor(logging.INFO):
+            self.logger.info("connection closed")
         if not self._handshake_done.done():
             self._handshake_done.set_result(None)
         if not self._closed.done():

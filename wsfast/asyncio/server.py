@@ -133,6 +133,9 @@ class ServerConnection(Connection):
         if handshake.accepted:
             self._opened(self.protocol.open())
         else:
+            self.logger.info(
+                "connection rejected (%d %s)", response.status_code, shown(response.reason_phrase)
+            )
             self._linger()
 
     async def _decide(
@@ -287,12 +290,12 @@ class Server:
             self._refuse(connection)
             raise
         except TimeoutError:
-            self.logger.info(
+            connection.logger.info(
                 "no opening handshake from %s within the time limit", shown(str(connection.remote_address))
             )
             connection.transport.abort()
         except Exception:
-            self.logger.error("opening handshake failed", exc_info=True)
+            connection.logger.error("opening handshake failed", exc_info=True)
             connection.transport.abort()
         if not connection.is_accepted:
             await connection.wait_closed()
@@ -306,9 +309,9 @@ class Server:
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exception:
             # The peer left, and the handler did not catch it: an operator can mend nothing.
-            self.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
+            connection.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
         except Exception:
-            self.logger.error("connection handler failed", exc_info=True)
+            connection.logger.error("connection handler failed", exc_info=True)
         except asyncio.CancelledError:
             connection.transport.abort()
             raise
