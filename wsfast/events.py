@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "Failure",
     "FailureKind",
+    "Fragment",
     "Frame",
     "FrameHeader",
     "Opcode",
@@ -153,6 +154,19 @@ class Failure:
         return self.section if self.section.startswith("RFC") else f"RFC 6455 {self.section}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A part of a message, after ``MessageDecoder.stream_message`` (RFC 6455 5.4).
+
+    ``payload`` is unmasked and inflated. Text is checked, but a part of it may end inside a character; the last one,
+    with ``fin``, does not.
+    """
+
+    payload: bytes
+    is_text: bool = False
+    fin: bool = False
+
+
 # Not frozen: a decoder makes one for each frame, and freezing makes that five times as slow (0.9 us for 0.2).
 @dataclass(slots=True, unsafe_hash=True)
 class Frame:
@@ -187,4 +201,4 @@ class FrameHeader:
     rsv3: bool = False
 
 
-Event: TypeAlias = str | bytes | Ping | Pong | Close
+Event: TypeAlias = str | bytes | Ping | Pong | Close | Fragment

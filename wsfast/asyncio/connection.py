@@ -23,7 +23,7 @@ from ..connection import ReadyState
 from ..exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
 from ..handshake import Request, Response
 from ..session import SENDS_PER_TURN, Data, Stage
-from .sending import Sending
+from .streaming import Streaming
 from .tracing import traced
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Messages(AsyncIterator[Data]):
         """Leave the connection as it is: the next iteration goes on with the next message."""
 
 
-class Connection(Sending):
+class Connection(Streaming):
     """The part that client and server connections share. Made by ``connect`` and ``serve``.
 
     One task may receive and any number may send at a time. ``recv``, ``send``, ``ping``, ``close`` belong to the
@@ -105,6 +105,8 @@ class Connection(Sending):
         self._logger: Logger = logger or logging.getLogger("wsfast")
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._gate = None
+        self._parts = None
+        self._parts_size = 0
         self.is_fragmenting = False
         self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
@@ -177,7 +179,7 @@ class Connection(Sending):
             self._message_taken()
         return message
 
-    def _next_chunk(self) -> Awaitable[None]:
+    def _next_chunk(self, in_parts: bool = False) -> Awaitable[None]:
         """Get ready to wait: the awaitable is done when there is something new, or raises."""
         # A plain function that returns a future: a coroutine of its own would cost every wait 0.3 us.
         if self._batch:
@@ -191,6 +193,10 @@ class Connection(Sending):
                 return self._raise_closed()
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another task is already waiting in recv()")
+        if self._parts is not None and not in_parts and self._parts.is_wanted:
+            raise ConcurrencyError(
+                "a message is being received in parts: take the rest of it, or call aclose()"
+            )
         self._sends_left = SENDS_PER_TURN
         self._waiter = self._loop.create_future()
         return self._waiter

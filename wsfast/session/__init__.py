@@ -7,14 +7,16 @@
 """
 
 from .base import Data, Deadline, Stage, queue_limits
-from .receiving import HANDSHAKE, TURN_BOUNDS
+from .receiving import HANDSHAKE, MAX_QUEUE_SIZE, QUEUE, TURN_BOUNDS
 from .session import Session
 from .writing import MAX_BATCH_SIZE, MAX_UNSENT_SIZE, SENDS_PER_TURN
 
 __all__ = [
     "HANDSHAKE",
     "MAX_BATCH_SIZE",
+    "MAX_QUEUE_SIZE",
     "MAX_UNSENT_SIZE",
+    "QUEUE",
     "SENDS_PER_TURN",
     "TURN_BOUNDS",
     "Data",
