@@ -23,6 +23,9 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
     cdef wsfast_measure measure     # the same
     cdef Py_ssize_t n_ascii         # bytes at its beginning that are ASCII
     cdef uint8_t expects_ascii      # the last text was; a guess for the next one
+    cdef bint streaming             # the message in hand, or the next one, comes in parts
+    cdef bint in_parts              # one of them was delivered
+    cdef uint64_t parts_size        # bytes of those that were
 
     def __cinit__(
         self, role, *, max_message_size=1_048_576, max_frame_size=None, max_fragments=131_072, max_feed_events=None,
@@ -43,10 +46,7 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         if text not in ("str", "bytes"):
             raise ValueError(mistakes.not_a_text_option(text))
         self.text_as_bytes = text == "bytes"
-        self.small_size = -1 if self.reader.rules.max_fragments == 0 else <int>min(
-            <uint64_t>WSFAST_MAX_CONTROL_SIZE, self.reader.rules.max_message_size, self.reader.rules.max_frame_size)
-        self.whole_size = -1 if self.reader.rules.max_fragments == 0 else <int>min(
-            <uint64_t>0xFFFF, self.reader.rules.max_message_size, self.reader.rules.max_frame_size)
+        self.end_stream()
         self.expects_ascii = 1
         if inflate is not None:
             if not callable(inflate):
@@ -56,6 +56,51 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
             self.reader.rules.allowed_rsv = WSFAST_RSV1
             self.reader.rules.max_deflated_size = max_deflated_size(self.reader.rules.max_message_size)
 
+    cdef void end_stream(self) noexcept:
+        self.streaming = self.in_parts = False
+        self.parts_size = 0
+        self.small_size = -1 if self.reader.rules.max_fragments == 0 else <int>min(
+            <uint64_t>WSFAST_MAX_CONTROL_SIZE, self.reader.rules.max_message_size, self.reader.rules.max_frame_size)
+        self.whole_size = -1 if self.reader.rules.max_fragments == 0 else <int>min(
+            <uint64_t>0xFFFF, self.reader.rules.max_message_size, self.reader.rules.max_frame_size)
+
+    @cython.critical_section
+    def stream_message(self, wanted=True):
+        """Deliver the message in hand, or if there is none the next one, in parts."""
+        cdef bint is_wanted = bool(wanted)
+        self.enter()
+        if self.view is not None:
+            self.take_back()
+        part = None
+        if is_wanted:
+            part = self.begin_stream()
+        elif not self.in_parts:
+            self.end_stream()
+        self.hindrance &= ~BUSY
+        return part
+
+    cdef object begin_stream(self):
+        if self.streaming or self.finished:
+            return None
+        self.streaming = True
+        self.small_size = self.whole_size = -1  # no shorter way
+        if self.reader.rules.message == WSFAST_NO_MESSAGE or self.collected.size == 0:
+            return None
+        return self.take_part(self.reader.rules.message == WSFAST_TEXT_MESSAGE, False)
+
+    cdef object take_part(self, bint is_text, bint fin):
+        """What was collected, as a Fragment."""
+        cdef bytes payload
+        self.parts_size += self.collected.size
+        self.in_parts = self.control_seen = True
+        if self.collected.is_str and self.collected.object != NULL:
+            payload = PyBytes_FromStringAndSize(
+                <char*>wsfast_collected_end(&self.collected) - self.collected.size, self.collected.size)
+            self.drop()
+        else:
+            payload = self.take_collected()
+        return Fragment(payload, is_text, fin)
+
     @property
     def text(self):
         """``"str"`` or ``"bytes"``: the type of a text message."""
@@ -63,7 +108,7 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
 
     @property
     def has_control(self):
-        """True if the last ``feed`` met a Ping, a Pong, a Close or a failure, or bytes wait: else it was data alone."""
+        """True if the last ``feed`` met something that is no message, or bytes wait."""
         return self.control_seen or self.waiting is not None
 
     @property
@@ -90,7 +135,7 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         ):
             return None
         if wsfast_collected_room(&self.collected) - self.collected.size < LARGE_SIZE:
-            if self.collected.object == NULL:
+            if self.collected.object == NULL and not self.in_parts:
                 self.begin_text(self.reader.rules.message == WSFAST_TEXT_MESSAGE and not self.text_as_bytes)
             # As much again as was received: memory follows that, and not what a header declares.
             size = max(LARGE_SIZE, self.collected.size)
@@ -183,6 +228,8 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
                 self.reader.rules.message == WSFAST_TEXT_MESSAGE, payload, size, self.reader.masking_key)
             self.fed_size += size
             wsfast_end_frame(&self.reader)
+            if self.streaming:
+                self.end_stream()
             if message is None:
                 self.fail(faults.TEXT_NOT_UTF8)  # 8.1
         else:
@@ -246,18 +293,26 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         self.n_ascii = 0
 
     cdef object end_frame(self):
-        """End a frame that was collected. Returns the message if it has ended, None if not or if it fails."""
+        """End a frame that was collected. Returns the message, or a part of it, or None if there is none or it fails."""
+        cdef object message
         cdef bint is_text = self.reader.rules.message == WSFAST_TEXT_MESSAGE
         if not wsfast_end_frame(&self.reader):
             self.n_fed_fragments += 1
-            return None
+            if not self.streaming:
+                return None
+            self.fed_size += self.collected.size
+            return self.take_part(is_text, False)
         self.fed_size += self.collected.size
-        if not is_text:
-            return self.take_collected()
-        if self.utf8.n_due:
+        if is_text and self.utf8.n_due:
             self.fail(faults.TEXT_NOT_UTF8)  # it ends inside a character
             return None
-        return self.end_text()
+        if self.in_parts:
+            message = self.take_part(is_text, True)
+        else:
+            message = self.end_text() if is_text else self.take_collected()
+        if self.streaming:
+            self.end_stream()
+        return message
 
     cdef bint collect_text(self, const uint8_t* data, Py_ssize_t size, uint32_t masking_key, uint64_t rest) except -1:
         """Unmask text to the end of `collected`, and check it (8.1). False if it is not UTF-8."""
@@ -265,7 +320,7 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         cdef Py_ssize_t pos = 0, n_block
         cdef uint8_t* place
         cdef bint checked
-        if self.collected.object == NULL:
+        if self.collected.object == NULL and not self.in_parts:
             # Look before anything is allocated: most text that is not ASCII shows it early.
             self.begin_text(not self.text_as_bytes and wsfast_mask_to_ascii(
                 beginning, data, min(size, <Py_ssize_t>sizeof(beginning)), masking_key))
@@ -337,7 +392,9 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
                 if last is not None and not self.collect_inflated(last):
                     return None
                 last = None
-                if <uint64_t>len(inflated) > self.reader.rules.max_message_size - self.collected.size:
+                if <uint64_t>len(inflated) > (
+                    self.reader.rules.max_message_size - self.collected.size - self.parts_size
+                ):
                     self.fail(faults.inflated_too_big(self.max_message_size))  # 10.4
                     return None
                 if self.collected.object == NULL:
@@ -353,7 +410,7 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
             if pos == size:
                 break
         if last is not None:
-            if fin and self.collected.object == NULL:
+            if fin and self.collected.object == NULL and not self.in_parts:
                 return self.end_inflated(last)
             if not self.collect_inflated(last):
                 return None
@@ -363,6 +420,8 @@ Bytes in, messages out (RFC 6455 5 and 8.1). ``native.pyi`` says what each argum
         """The message that came out of the inflater in one piece, or None if it fails."""
         cdef bint is_text = self.reader.rules.message == WSFAST_TEXT_MESSAGE
         wsfast_end_frame(&self.reader)
+        if self.streaming:
+            self.end_stream()
         self.fed_size += PyBytes_GET_SIZE(message)
         if not is_text:
             return message

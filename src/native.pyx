@@ -30,7 +30,7 @@ import os
 from operator import index
 
 from wsfast import faults, mistakes
-from wsfast.events import Close, Failure, Frame, FrameHeader, Opcode, Ping, Pong, Role, is_sendable_close_code
+from wsfast.events import Close, Failure, Fragment, Frame, FrameHeader, Opcode, Ping, Pong, Role, is_sendable_close_code
 
 IMPLEMENTATION = "native"
 

@@ -31,7 +31,9 @@ FLOORS = (
         "http",
         "printable",
         "exceptions",
-    },
+        "proxy",
+    }
+    | {"frames", "datastructures", "http11", "protocol", "typing"},  # other names of what is there
     {"asyncio", "testing"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},
     {"patch"},

@@ -526,7 +526,7 @@ async def test_basic_authentication_from_the_uri() -> None:
         ({"subprotocols": ["no token"]}, ValueError),
         ({"subprotocols": ["a", "a"]}, ValueError),
         ({"compression": "gzip"}, ValueError),
-        ({"max_queue": 0}, ValueError),
+        ({"max_queue": -1}, ValueError),
         ({"max_size": -1}, ValueError),
         ({"text": "utf-8"}, ValueError),
     ],

@@ -407,7 +407,6 @@ async def test_server_logs_nothing_raw(request_: bytes, caplog: pytest.LogCaptur
         ({"loop": None}, "the running event loop is used"),
         ({"read_limit": 1}, "max_queue"),
         ({"extensions": []}, "compression"),
-        ({"proxy": "http://h/"}, "not supported"),
     ],
 )
 def test_old_names_of_arguments_are_told_at_the_call(option: dict[str, Any], text: str) -> None:

@@ -486,7 +486,7 @@ async def test_server_header_by_default() -> None:
         ({"subprotocols": "chat"}, TypeError),
         ({"origins": "https://example.com"}, TypeError),
         ({"compression": "gzip"}, ValueError),
-        ({"max_queue": 0}, ValueError),
+        ({"max_queue": -1}, ValueError),
         ({"max_size": -1}, ValueError),
         ({"text": "utf-8"}, ValueError),
         ({"subprotocols": ["no token"]}, ValueError),

@@ -221,6 +221,7 @@ def test_classes_have_the_names_of_the_interface(codec: ModuleType) -> None:
             "max_feed_events",
             "max_feed_size",
             "role",
+            "stream_message",
             "text",
         }
         | {"max_message_size"}

@@ -101,8 +101,10 @@ def test_a_close_in_line_is_answered_when_all_before_it_was_taken(role: Role) ->
 def test_a_close_in_line_is_answered_when_nobody_takes_messages(role: Role) -> None:
     desk = Desk(role)
     ended_after(desk, "a", "b")
+    assert desk.waits_for == (Deadline.ANSWER, 0.01), "somebody may be about to take them"
+    desk.pass_time(0.01)
     assert desk.waits_for == (Deadline.ANSWER, 0.25)
-    desk.pass_time(0.2)
+    desk.pass_time(0.19)
     desk.recv()
     desk.pass_time(0.2)
     assert desk.take() == [], "a message was taken meanwhile"

@@ -20,6 +20,7 @@ MAX_QUEUE_SIZE, MAX_UNSENT_SIZE = Limits().max_queue_size, Limits().max_unsent_s
     [
         (16, (16, 4)),
         (1, (1, 0)),
+        (0, (0, 0)),
         ((10, 9), (10, 9)),
         ((8, None), (8, 2)),
         (None, (None, 0)),
@@ -30,7 +31,7 @@ def test_marks(max_queue: Any, limits: tuple[int | None, int]) -> None:
     assert queue_limits(max_queue) == limits
 
 
-@pytest.mark.parametrize("max_queue", [0, -1, (1, 1), (4, 5), (4, -1)])
+@pytest.mark.parametrize("max_queue", [-1, (1, 1), (4, 5), (4, -1)])
 def test_marks_that_make_no_sense(max_queue: Any) -> None:
     with pytest.raises(ValueError, match="max_queue"):
         queue_limits(max_queue)

@@ -19,19 +19,25 @@ if TYPE_CHECKING:
     from . import asyncio as asyncio
     from . import codec as codec
     from . import connection as connection
+    from . import datastructures as datastructures
     from . import deflate as deflate
     from . import events as events
     from . import exceptions as exceptions
     from . import fallback as fallback
     from . import faults as faults
+    from . import frames as frames
     from . import handshake as handshake
     from . import headers as headers
     from . import http as http
+    from . import http11 as http11
     from . import limits as limits
     from . import native as native
     from . import patch as patch
+    from . import protocol as protocol
+    from . import proxy as proxy
     from . import session as session
     from . import testing as testing
+    from . import typing as typing
     from . import uri as uri
     from . import uvicorn as uvicorn
     from . import websockets as websockets
@@ -46,6 +52,63 @@ if TYPE_CHECKING:
     from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
     from .limits import Limits
     from .patch import unpatch
+
+if TYPE_CHECKING:  # The names that programs import from the top of ``websockets``.
+    from .asyncio.basic_auth import basic_auth as basic_auth
+    from .asyncio.client import ClientConnection as ClientConnection
+    from .asyncio.router import Router as Router
+    from .asyncio.router import route as route
+    from .asyncio.router import unix_route as unix_route
+    from .asyncio.server import Server as Server
+    from .asyncio.server import ServerConnection as ServerConnection
+    from .events import Close as Close
+    from .events import CloseCode as CloseCode
+    from .events import Frame as Frame
+    from .events import Opcode as Opcode
+    from .exceptions import ConcurrencyError as ConcurrencyError
+    from .exceptions import DuplicateParameter as DuplicateParameter
+    from .exceptions import HeaderLineTooLong as HeaderLineTooLong
+    from .exceptions import InvalidHandshake as InvalidHandshake
+    from .exceptions import InvalidHeader as InvalidHeader
+    from .exceptions import InvalidHeaderFormat as InvalidHeaderFormat
+    from .exceptions import InvalidHeaderValue as InvalidHeaderValue
+    from .exceptions import InvalidMessage as InvalidMessage
+    from .exceptions import InvalidMethod as InvalidMethod
+    from .exceptions import InvalidOrigin as InvalidOrigin
+    from .exceptions import InvalidParameterName as InvalidParameterName
+    from .exceptions import InvalidParameterValue as InvalidParameterValue
+    from .exceptions import InvalidProtocol as InvalidProtocol
+    from .exceptions import InvalidProxy as InvalidProxy
+    from .exceptions import InvalidProxyMessage as InvalidProxyMessage
+    from .exceptions import InvalidProxyStatus as InvalidProxyStatus
+    from .exceptions import InvalidState as InvalidState
+    from .exceptions import InvalidStatus as InvalidStatus
+    from .exceptions import InvalidUpgrade as InvalidUpgrade
+    from .exceptions import InvalidURI as InvalidURI
+    from .exceptions import NegotiationError as NegotiationError
+    from .exceptions import PayloadTooBig as PayloadTooBig
+    from .exceptions import ProtocolError as ProtocolError
+    from .exceptions import ProxyError as ProxyError
+    from .exceptions import RequestLineTooLong as RequestLineTooLong
+    from .exceptions import SecurityError as SecurityError
+    from .exceptions import StatusLineTooLong as StatusLineTooLong
+    from .exceptions import TooManyFragments as TooManyFragments
+    from .exceptions import TooManyHeaders as TooManyHeaders
+    from .exceptions import WebSocketException as WebSocketException
+    from .http import Headers as Headers
+    from .http import HeadersLike as HeadersLike
+    from .http import MultipleValuesError as MultipleValuesError
+    from .http import Request as Request
+    from .http import Response as Response
+    from .protocol import Side as Side
+    from .protocol import State as State
+    from .typing import Data as Data
+    from .typing import ExtensionName as ExtensionName
+    from .typing import ExtensionParameter as ExtensionParameter
+    from .typing import LoggerLike as LoggerLike
+    from .typing import Origin as Origin
+    from .typing import StatusLike as StatusLike
+    from .typing import Subprotocol as Subprotocol
 
 __all__ = [
     "CloseCause",
@@ -69,19 +132,25 @@ _SUBMODULES = {
     "asyncio",
     "codec",
     "connection",
+    "datastructures",
     "deflate",
     "events",
     "exceptions",
     "fallback",
     "faults",
+    "frames",
     "handshake",
     "headers",
     "http",
     "limits",
+    "http11",
     "native",
     "patch",
+    "protocol",
+    "proxy",
     "session",
     "testing",
+    "typing",
     "uri",
     "uvicorn",
     "websockets",
@@ -105,6 +174,26 @@ _HOMES = {
     "unpatch": ".patch",
 }
 
+# Names that programs import from the top of ``websockets``. The documented places are the modules.
+_NAMES_OF_WEBSOCKETS = {
+    ".asyncio.basic_auth": "basic_auth",
+    ".asyncio.client": "ClientConnection",
+    ".asyncio.router": "Router route unix_route",
+    ".asyncio.server": "Server ServerConnection",
+    ".events": "Close CloseCode Frame Opcode",
+    ".exceptions": (
+        "ConcurrencyError DuplicateParameter HeaderLineTooLong InvalidHandshake InvalidHeader "
+        "InvalidHeaderFormat InvalidHeaderValue InvalidMessage InvalidMethod InvalidOrigin "
+        "InvalidParameterName InvalidParameterValue InvalidProtocol InvalidProxy "
+        "InvalidProxyMessage InvalidProxyStatus InvalidState InvalidStatus InvalidURI "
+        "InvalidUpgrade NegotiationError PayloadTooBig ProtocolError ProxyError RequestLineTooLong "
+        "SecurityError StatusLineTooLong TooManyFragments TooManyHeaders WebSocketException"
+    ),
+    ".http": "Headers HeadersLike MultipleValuesError Request Response",
+    ".protocol": "Side State",
+    ".typing": "Data ExtensionName ExtensionParameter LoggerLike Origin StatusLike Subprotocol",
+}
+
 if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
 
     def __getattr__(name):
@@ -115,7 +204,9 @@ if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for ty
                 # Its host is not installed, or the extension was not built. Tools that walk through dir()
                 # expect this class.
                 raise AttributeError(f"{__name__}.{name} cannot be imported: {missing}") from missing
-        home = _HOMES.get(name)
+        home = _HOMES.get(name) or next(
+            (home for home, names in _NAMES_OF_WEBSOCKETS.items() if name in names.split()), None
+        )
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(home, __name__), name)

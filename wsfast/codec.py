@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .events import Close, CloseCode, Event, Failure, Frame, FrameHeader, Opcode, Ping, Pong, Role
+from .events import Close, CloseCode, Event, Failure, Fragment, Frame, FrameHeader, Opcode, Ping, Pong, Role
 
 __all__ = [
     "IMPLEMENTATION",
@@ -22,6 +22,7 @@ __all__ = [
     "CloseCode",
     "Event",
     "Failure",
+    "Fragment",
     "Frame",
     "FrameDecoder",
     "FrameEncoder",

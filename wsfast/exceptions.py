@@ -5,9 +5,14 @@
             ConnectionClosedOK
             ConnectionClosedError
         InvalidURI
+        InvalidProxy
         InvalidHandshake
             HandshakeTimeout        (also a TimeoutError)
             SecurityError
+                TooManyHeaders, RequestLineTooLong, StatusLineTooLong, HeaderLineTooLong
+            ProxyError
+                InvalidProxyMessage
+                InvalidProxyStatus
             InvalidMessage
             InvalidMethod
             InvalidProtocol
@@ -18,8 +23,13 @@
                 InvalidOrigin
                 InvalidUpgrade
             NegotiationError
+                DuplicateParameter, InvalidParameterName, InvalidParameterValue
         InvalidState                (also a RuntimeError)
         ConcurrencyError            (also a RuntimeError)
+        ProtocolError               (also a ValueError)
+        PayloadTooBig, TooManyFragments
+
+A few exist only so that an ``except`` of a program for ``websockets`` finds its name. Their docstrings say so.
 
 Two rules. A text describes the failure in plain words, and tells the user how to mend it if that is possible. And every
 text goes through ``shown``, ``repr`` included: it may hold a peer's bytes, and it ends up in logs and on terminals.
@@ -40,7 +50,9 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "DuplicateParameter",
     "HandshakeTimeout",
+    "HeaderLineTooLong",
     "InvalidHandshake",
     "InvalidHeader",
     "InvalidHeaderFormat",
@@ -48,13 +60,25 @@ __all__ = [
     "InvalidMessage",
     "InvalidMethod",
     "InvalidOrigin",
+    "InvalidParameterName",
+    "InvalidParameterValue",
     "InvalidProtocol",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
     "InvalidState",
     "InvalidStatus",
     "InvalidURI",
     "InvalidUpgrade",
     "NegotiationError",
+    "PayloadTooBig",
+    "ProtocolError",
+    "ProxyError",
+    "RequestLineTooLong",
     "SecurityError",
+    "StatusLineTooLong",
+    "TooManyFragments",
+    "TooManyHeaders",
     "WebSocketException",
 ]
 
@@ -206,6 +230,18 @@ class InvalidURI(WebSocketException):
         return f"{shown_uri(self.uri) or 'an empty string'} is not a WebSocket URI: {self.msg}"
 
 
+class InvalidProxy(WebSocketException):
+    """The address of a proxy cannot be used. ``msg`` gives the reason; the text shows no password."""
+
+    def __init__(self, proxy: str, msg: str) -> None:
+        super().__init__(proxy, msg)
+        self.proxy = proxy
+        self.msg = msg
+
+    def _text(self) -> str:
+        return f"{shown_uri(self.proxy) or 'an empty string'} is not the address of a proxy: {self.msg}"
+
+
 class InvalidHandshake(WebSocketException):
     """Base of all failures of the opening handshake."""
 
@@ -216,6 +252,47 @@ class HandshakeTimeout(InvalidHandshake, TimeoutError):
 
 class SecurityError(InvalidHandshake):
     """The peer exceeded a limit, or asks for something that is not safe."""
+
+
+class TooManyHeaders(SecurityError):
+    """The peer's head has more headers than we take."""
+
+
+class RequestLineTooLong(SecurityError):
+    """For programs written for ``websockets``; a head that is too large is a ``SecurityError`` here."""
+
+
+class StatusLineTooLong(SecurityError):
+    """For programs written for ``websockets``; a head that is too large is a ``SecurityError`` here."""
+
+
+class HeaderLineTooLong(SecurityError):
+    """For programs written for ``websockets``; a head that is too large is a ``SecurityError`` here."""
+
+
+class ProxyError(InvalidHandshake):
+    """The proxy did not connect us to the server."""
+
+
+class InvalidProxyMessage(ProxyError):
+    """The proxy's bytes are not a HTTP response, or not a complete one."""
+
+
+class InvalidProxyStatus(ProxyError):
+    """The proxy refused: its status is not 2xx. ``response`` is its answer, without a body."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response)
+        self.response = response
+
+    def _text(self) -> str:
+        response = self.response
+        text = f"the proxy refused to connect: HTTP {response.status_code}"
+        if response.reason_phrase:
+            text += f" {shown(response.reason_phrase, 60)}"
+        if response.status_code == 407:
+            text += ' (the proxy wants credentials; write "http://user:password@proxy:port")'
+        return text
 
 
 class InvalidMessage(InvalidHandshake):
@@ -325,6 +402,61 @@ class InvalidUpgrade(InvalidHeader):
 
 class NegotiationError(InvalidHandshake):
     """The two sides do not agree on a subprotocol or an extension (RFC 6455 4.1, 9.1)."""
+
+
+class DuplicateParameter(NegotiationError):
+    """For programs written for ``websockets``: here an offer is declined, or it is a ``NegotiationError``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def _text(self) -> str:
+        return f"the parameter {shown(self.name, 60)} is there twice"
+
+
+class InvalidParameterName(NegotiationError):
+    """For programs written for ``websockets``: here an offer is declined, or it is a ``NegotiationError``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def _text(self) -> str:
+        return f"there is no parameter {shown(self.name, 60)}"
+
+
+class InvalidParameterValue(NegotiationError):
+    """For programs written for ``websockets``: here an offer is declined, or it is a ``NegotiationError``."""
+
+    def __init__(self, name: str, value: str | None) -> None:
+        super().__init__(name, value)
+        self.name = name
+        self.value = value
+
+    def _text(self) -> str:
+        if self.value is None:
+            return f"the parameter {shown(self.name, 60)} needs a value"
+        return f"the parameter {shown(self.name, 60)} cannot be {shown(self.value, 60)!r}"
+
+
+class ProtocolError(WebSocketException, ValueError):
+    """A call asks for bytes that must not be sent: a close code or a reason that no Close frame may have (7.4)."""
+
+
+class PayloadTooBig(WebSocketException):
+    """For programs written for ``websockets``: here a peer's large message is ``ConnectionClosedError``, 1009."""
+
+
+class TooManyFragments(WebSocketException):
+    """For programs written for ``websockets``: here a peer's many fragments are ``ConnectionClosedError``."""
+
+    def __init__(self, max_fragments: int) -> None:
+        super().__init__(max_fragments)
+        self.max_fragments = max_fragments
+
+    def _text(self) -> str:
+        return f"more than {self.max_fragments} fragments"
 
 
 class InvalidState(WebSocketException, RuntimeError):

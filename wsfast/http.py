@@ -109,6 +109,10 @@ class Headers(MutableMapping[str, str]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._items!r})"
 
+    def serialize(self) -> bytes:
+        """Return the lines as bytes, with the empty line at the end."""
+        return str(self).encode("iso-8859-1")
+
     def get_all(self, name: str) -> list[str]:
         """Return all values of ``name``, in order; an empty list if there is none."""
         return list(self._values.get(name.lower(), ()))

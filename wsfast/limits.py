@@ -31,8 +31,8 @@ def queue_limits(max_queue: int | tuple[int | None, int | None] | None) -> tuple
         return None, 0
     if low is None:
         low = high // 4
-    if high < 1 or not 0 <= low < high:
-        raise ValueError(f"max_queue must be at least 1, and its low mark below the high one: {max_queue}")
+    if high < 0 or not 0 <= low <= high or (low == high > 0):
+        raise ValueError(f"max_queue must be at least 0, and its low mark below the high one: {max_queue}")
     return high, low
 
 

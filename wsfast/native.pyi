@@ -15,7 +15,7 @@ from typing import Final, Generic, Literal, Protocol, overload
 
 from typing_extensions import Buffer, TypeVar
 
-from .events import Event, Failure, Frame, FrameHeader, Role
+from .events import Event, Failure, Fragment, Frame, FrameHeader, Role
 
 IMPLEMENTATION: Final[str]
 KERNEL: Final[str]
@@ -97,6 +97,14 @@ class MessageDecoder:
         and after an exception that came out of ``inflate`` or for want of memory: the rest of that chunk is lost.
         """
 
+    def stream_message(self, wanted: bool = True) -> Fragment | None:
+        """Deliver the message in hand, or if there is none the next one, in parts: a ``Fragment`` for each frame.
+
+        Returns what was collected of the message in hand, if anything was. The last part has ``fin``; then messages
+        are whole again. A message of one frame, of which no part was delivered, is whole too. Limits count as ever.
+        ``wanted=False`` takes it back, unless a part was delivered.
+        """
+
     def get_buffer(self, sizehint: int = -1) -> memoryview | None:
         """Return a writable view to receive the next bytes into, or None when ``feed`` has to be used.
 
@@ -119,7 +127,10 @@ class MessageDecoder:
 
     @property
     def has_control(self) -> bool:
-        """True if the last ``feed`` met a Ping, a Pong, a Close or a failure, or bytes wait: else it was data alone."""
+        """True if the last ``feed`` met a Ping, a Pong, a Close, a failure or a ``Fragment``, or bytes wait.
+
+        Else it returned messages alone.
+        """
 
     @property
     def has_waiting(self) -> bool:

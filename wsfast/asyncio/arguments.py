@@ -28,7 +28,7 @@ _WITHOUT: Final = {
     "legacy": "there is one API",
     "read_limit": "max_queue limits the messages that wait",
     "extensions": "compression sets permessage-deflate, and there are no others",
-    "proxy": "proxies are not supported",
+    "proxy": "a server has none; connect has it",
 }
 
 # Of the arguments that are limits, too.

@@ -11,7 +11,7 @@ import logging
 import random
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -24,12 +24,14 @@ from ..exceptions import (
     InvalidHandshake,
     InvalidMessage,
     InvalidStatus,
+    InvalidURI,
     SecurityError,
 )
 from ..handshake import USER_AGENT, ClientHandshake, redirects
 from ..http import Headers, HeadersLike
 from ..limits import Limits
 from ..printable import shown, shown_uri
+from ..proxy import Proxy, get_proxy, parse_proxy
 from ..session import TURN_BOUNDS
 from ..uri import WebSocketURI, parse_uri
 from .arguments import limits_of, other_options, with_ratio
@@ -43,6 +45,7 @@ from .listening import (
     connection_class_for,
     new_listener_of,
 )
+from .proxying import check_proxy_options, connect_through
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -166,6 +169,10 @@ class connect:
     - ``origin``: the ``Origin`` header. ``subprotocols``: our offers, the preferred one first.
     - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None offers nothing.
     - ``additional_headers``, ``user_agent_header`` (None sends none): the rest of the request.
+    - ``proxy``: the address of an HTTP proxy (``http://``, ``https://``) or of a SOCKS proxy (``socks4://``, ``socks4a://``,
+      ``socks5://``, ``socks5h://``; ``wsfast[socks]``), as ``http://user:password@proxy:3128``. None uses none. By
+      default the environment or the system names it: see ``wsfast.proxy.get_proxy``. A ``sock`` or a Unix socket is
+      used as it is.
     - ``process_exception``, ``reconnect_delays``: for ``async for``; see the functions ``process_exception`` and
       ``backoff``.
     - ``open_timeout``: seconds for all of connecting, redirects included; None waits for ever.
@@ -180,11 +187,16 @@ class connect:
       looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
     - Other arguments go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
+      With a proxy, ``ssl`` and ``server_hostname`` are for the server; ``proxy_ssl`` and ``proxy_server_hostname`` are
+      for TLS with the proxy.
 
     Raises:
         TypeError: an argument that does not exist here, or that has the wrong type.
         ValueError: an argument whose value makes no sense, or that cannot be sent.
         InvalidURI: ``uri`` is not a WebSocket URI.
+        InvalidProxy: ``proxy``, or what the environment has, is not the address of a proxy.
+        ProxyError: the proxy did not connect us.
+        ImportError: a SOCKS proxy, and python-socks is not installed.
         OSError: there is no TCP or TLS connection.
         InvalidHandshake: the server does not speak WebSocket, or it refuses; often one of the subclasses.
         HandshakeTimeout: ``open_timeout`` is over.
@@ -201,6 +213,7 @@ class connect:
         compression: Compression = None,
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
+        proxy: str | Literal[True] | None = True,
         process_exception: Callable[[Exception], Exception | None] = process_exception,
         open_timeout: float | None = 10,
         ping_interval: float | None = 20,
@@ -235,6 +248,7 @@ class connect:
         }
         Protocol(Role.CLIENT, **self._protocol_options)
         self.uri = uri
+        self._uri_in_use: WebSocketURI  # of this attempt, as redirects have led it
         self._origin = origin
         self._subprotocols = subprotocols
         self._headers = Headers(additional_headers if additional_headers is not None else ())
@@ -258,6 +272,11 @@ class connect:
             "count_frames": count_frames,
         }
         self._tcp_options = other_options("connect", kwargs)
+        if proxy is not None and proxy is not True and not isinstance(proxy, str):
+            raise TypeError(f"proxy has to be a str, True or None, not {proxy!r}")
+        self._proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
+        if isinstance(self._proxy, Proxy):
+            check_proxy_options(self._tcp_options, self._proxy)
         self._connection: ClientConnection | None = None
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
@@ -331,28 +350,50 @@ class connect:
 
     async def _follow_redirects(self, attempt: _Attempt) -> ClientConnection:
         for _ in range(redirects.MAX_REDIRECTS):
+            self._uri_in_use = attempt.uri
             try:
                 return await self._connect_once(attempt)
-            except InvalidStatus as exception:
-                location = redirects.location(exception.response)
-                if location is None:
-                    raise
-                self._redirect(attempt, location)
+            except InvalidHandshake as exception:
+                result = self.process_redirect(exception)
+                try:
+                    if result is exception:
+                        raise
+                    if isinstance(result, Exception):
+                        raise result from exception
+                    self._redirect(attempt, parse_uri(result))
+                finally:
+                    del result  # its traceback has this frame: a cycle would keep the connection
         raise SecurityError(f"{shown_uri(self.uri)} redirects more than {redirects.MAX_REDIRECTS} times")
 
-    def _redirect(self, attempt: _Attempt, location: str) -> None:
-        target = redirects.follow(attempt.uri, location)
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the URI to which a refusal redirects, to follow it, or the exception to raise. For subclasses.
+
+        By default a redirect is followed up to ten times, never from TLS to none, and not if ``sock``, or for another
+        origin ``host``, ``port`` or a Unix socket, says where to connect. Whatever is returned: another origin gets no
+        credentials (``Authorization``, ``Cookie``, ``Proxy-Authorization``, and those in the URI).
+        """
+        location = redirects.location(exc.response) if isinstance(exc, InvalidStatus) else None
+        if location is None:
+            return exc
+        try:
+            target = redirects.follow(self._uri_in_use, location)
+        except (InvalidURI, SecurityError) as refused:
+            return refused
         given = {name for name in ("sock", "host", "port", "path") if self._tcp_options.get(name) is not None}
-        is_same = redirects.same_origin(attempt.uri, target)
-        if "sock" in given or (given and not is_same):
-            raise redirects.RedirectError(
+        if "sock" in given or (given and not redirects.same_origin(self._uri_in_use, target)):
+            return redirects.RedirectError(
                 f"refused to follow a redirect to {shown_uri(str(target))}: {', '.join(sorted(given))} "
                 "said where to connect"
             )
-        attempt.uri, attempt.is_redirected = target, True
-        if not is_same:
+        return str(target)
+
+    def _redirect(self, attempt: _Attempt, target: WebSocketURI) -> None:
+        before, attempt.uri, attempt.is_redirected = attempt.uri, target, True
+        if not redirects.same_origin(before, target):
             attempt.is_elsewhere = True
             attempt.headers = redirects.for_origin(attempt.headers)
+        elif target.user_info is None:
+            attempt.uri = replace(target, username=before.username, password=before.password)
 
     async def _connect_once(self, attempt: _Attempt) -> ClientConnection:
         attempt.handshake = None
@@ -399,6 +440,12 @@ class connect:
                 options.setdefault("ssl_handshake_timeout", self._open_timeout)
         elif options.get("ssl") is not None:
             raise ValueError("ssl is for wss:// URIs; ws:// is not encrypted")
+        proxy = self._proxy_for(uri)
+        check_proxy_options(options, proxy)
+        if proxy is not None:
+            where, agent = self._shown(attempt), self._user_agent_header
+            return await connect_through(proxy, uri, factory, options, agent, self._open_timeout, where)
+        options = {name: value for name, value in options.items() if not name.startswith("proxy_")}
         try:
             if "path" in options:
                 _, connection = await loop.create_unix_connection(factory, **options)
@@ -416,6 +463,14 @@ class connect:
             if hinted is None:
                 raise
             raise hinted from exception
+
+    def _proxy_for(self, uri: WebSocketURI) -> Proxy | None:
+        if self._tcp_options.get("sock") is not None or "path" in self._tcp_options:
+            return None
+        if self._proxy is not True:
+            return self._proxy
+        found = get_proxy(uri)
+        return None if found is None else parse_proxy(found)
 
     def _shown(self, attempt: _Attempt) -> str:
         return shown_uri(str(attempt.uri) if attempt.is_redirected else self.uri)

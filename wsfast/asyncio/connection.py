@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+import weakref
+from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -20,11 +21,12 @@ from ..codec import CloseCode
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..events import CloseCause
-from ..exceptions import ConcurrencyError, ConnectionClosedOK
+from ..exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
 from ..handshake import Request, Response
 from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
-from .sending import Sending
+from .streaming import Streaming
+from .tracing import traced
 
 if TYPE_CHECKING:
     from typing import Self
@@ -38,7 +40,27 @@ _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState
 _STAGE_OPEN, _STAGE_CLOSED = Stage.OPEN, Stage.CLOSED
 
 
-class Connection(Sending):
+class Messages(AsyncIterator[Data]):
+    """The iterator over a connection's messages. ``aclose`` ends nothing: it is there for ``contextlib.aclosing``."""
+
+    # A slot in place of a method: the interpreter finds the connection's own, so that a message costs no call more.
+    __slots__ = ("__anext__",)
+
+    if TYPE_CHECKING:
+
+        async def __anext__(self) -> Data: ...
+
+    def __init__(self, connection: Connection) -> None:
+        self.__anext__ = connection.__anext__  # type: ignore[method-assign]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        """Leave the connection as it is: the next iteration goes on with the next message."""
+
+
+class Connection(Streaming):
     """The part that client and server connections share. Made by ``connect`` and ``serve``.
 
     One task may receive and any number may send at a time. ``recv``, ``send``, ``ping``, ``close`` belong to the
@@ -52,8 +74,8 @@ class Connection(Sending):
         "_counts_frames",
         "_handshake_done",
         "_has_skipped",
+        "_logger",
         "_write_limit",
-        "logger",
         "request",
         "response",
     )
@@ -86,14 +108,25 @@ class Connection(Sending):
         """The request of the opening handshake."""
         self.response: Response | None = None
         """The response of the opening handshake."""
-        self.logger: Logger = logger or logging.getLogger("wsfast")
+        self._logger: Logger = logger or logging.getLogger("wsfast")
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._gate = None
+        self._parts = None
+        self._parts_size = 0
         self.is_fragmenting = False
         self._counts_frames = count_frames
         self._has_skipped = False  # a broadcast skipped it, and said so
         self._handshake_done: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[Any]:
+        """A logger whose records have the connection as ``websocket``.
+
+        INFO tells that the connection was opened and closed. DEBUG, if it is on when the connection is made, tells
+        the heads of the handshake and the frames.
+        """
+        return logging.LoggerAdapter(self._logger, {"websocket": weakref.proxy(self)})
 
     # Receiving
 
@@ -134,12 +167,13 @@ class Connection(Sending):
         await self.wait_closed()
         raise self._closed_exception()
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> Messages:
         """Iterate over messages until the connection is closed.
 
-        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``.
+        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``. ``aclose`` of the
+        iterator closes nothing.
         """
-        return self
+        return Messages(self)
 
     async def __anext__(self) -> Data:
         try:
@@ -152,7 +186,7 @@ class Connection(Sending):
             self._message_taken()
         return message
 
-    def _next_chunk(self) -> Awaitable[None]:
+    def _next_chunk(self, in_parts: bool = False) -> Awaitable[None]:
         """Get ready to wait: the awaitable is done when there is something new, or raises."""
         # A plain function that returns a future: a coroutine of its own would cost every wait 0.3 us.
         if self._batch:
@@ -166,6 +200,10 @@ class Connection(Sending):
                 return self._raise_closed()
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another task is already waiting in recv()")
+        if self._parts is not None and not in_parts and self._parts.is_wanted:
+            raise ConcurrencyError(
+                "a message is being received in parts: take the rest of it, or call aclose()"
+            )
         self._sends_left = SENDS_PER_TURN
         self._waiter = self._loop.create_future()
         return self._waiter
@@ -187,17 +225,22 @@ class Connection(Sending):
         message of fragments, the connection is closed with 1011 instead, as that message has no end.
 
         Raises:
-            ValueError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
+            ProtocolError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
         self._begin_close(code, reason)
         await self.wait_closed()
 
     def _begin_close(self, code: int, reason: str) -> None:
+        if code == CloseCode.NO_STATUS_RECEIVED:
+            raise ProtocolError("close code 1005 means that there was none, and must not be sent")  # 7.4.1
+        try:
+            self.protocol.encoder.close(code, reason)
+        except ValueError as mistake:
+            raise ProtocolError(str(mistake)) from None
         if self.protocol.ready_state is _CONNECTING:
             self.protocol.note_cause(CloseCause.LOCAL)
             self.transport.abort()
         elif self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
-            self.protocol.encoder.close(code, reason)  # a mistake is one here too
             self.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
         else:
             self.start_close(code, reason)
@@ -238,15 +281,25 @@ class Connection(Sending):
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        if self._logger.isEnabledFor(logging.DEBUG):
+            super().connection_made(traced(transport, self, self.logger))
+        else:
+            super().connection_made(transport)
+            if not self._counts_frames:
+                self.receive_in_place()
         self.transport.set_write_buffer_limits(*self._write_limit)
         if self._counts_frames:
             self.count_frames()
-        else:
-            self.receive_in_place()
+
+    def _opened(self, trailing_data: bytes) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            self.logger.info("connection open")
+        super()._opened(trailing_data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if not self._connecting and self._logger.isEnabledFor(logging.INFO):
+            self.logger.info("connection closed")
         if not self._handshake_done.done():
             self._handshake_done.set_result(None)
         self._is_closed()

@@ -12,7 +12,7 @@ import inspect
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -29,6 +29,8 @@ from ..printable import shown
 from ..session import HANDSHAKE, TURN_BOUNDS, Admission
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, limits_of, other_options, with_ratio
+from .basic_auth import basic_auth
+from .broadcasting import broadcast
 from .connection import Connection, Logger
 from .draining import DrainReport, drain
 from .listening import Listener, ListenerConnection, OnMessage, connection_class_for, new_listener_of
@@ -38,7 +40,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Server", "ServerConnection", "ServerListenerConnection", "serve", "unix_serve"]
+__all__ = [
+    "Server",
+    "ServerConnection",
+    "ServerListenerConnection",
+    "basic_auth",
+    "broadcast",
+    "serve",
+    "unix_serve",
+]
 
 Handler: TypeAlias = "Callable[[ServerConnection], Awaitable[None]]"
 ProcessRequest: TypeAlias = (
@@ -52,6 +62,13 @@ SelectSubprotocol: TypeAlias = "Callable[[ServerConnection, Sequence[str]], str 
 
 class ServerConnection(Connection):
     """A server's connection; see ``Connection`` for its methods."""
+
+    username: str
+    """The user's name, after ``basic_auth`` has let the user in."""
+
+    handler: Callable[..., Awaitable[None]]
+    """The handler that ``route`` chose. ``handler_kwargs`` are its keyword arguments."""
+    handler_kwargs: Mapping[str, Any]
 
     def __init__(self, protocol: Protocol, server: Server, **options: Any) -> None:
         super().__init__(protocol, **options)
@@ -130,6 +147,9 @@ class ServerConnection(Connection):
         if handshake.accepted:
             self._opened(self.protocol.open())
         else:
+            self.logger.info(
+                "connection rejected (%d %s)", response.status_code, shown(response.reason_phrase)
+            )
             self._linger()
 
     async def _decide(
@@ -339,12 +359,12 @@ class Server:
             self._refuse(connection)
             raise
         except TimeoutError:
-            self.logger.info(
+            connection.logger.info(
                 "no opening handshake from %s within the time limit", shown(str(connection.remote_address))
             )
             connection.transport.abort()
         except Exception:
-            self.logger.error("opening handshake failed", exc_info=True)
+            connection.logger.error("opening handshake failed", exc_info=True)
             connection.transport.abort()
         if not connection.is_accepted:
             await connection.wait_closed()
@@ -358,9 +378,9 @@ class Server:
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exception:
             # The peer left, and the handler did not catch it: an operator can mend nothing.
-            self.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
+            connection.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
         except Exception:
-            self.logger.error("connection handler failed", exc_info=True)
+            connection.logger.error("connection handler failed", exc_info=True)
         except asyncio.CancelledError:
             connection.transport.abort()
             raise

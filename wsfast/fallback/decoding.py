@@ -13,6 +13,7 @@ from .. import faults, mistakes
 from ..events import (
     Close,
     Event,
+    Fragment,
     Frame,
     FrameHeader,
     Ping,
@@ -31,7 +32,7 @@ from .layout import (
     TEXT,
 )
 from .octets import Utf8Validator, from_bytes, xor
-from .parsing import LENGTH, MASKING_KEY, PAYLOAD, RSV1, START, VIEW, FrameParser
+from .parsing import IGNORING, LENGTH, MASKING_KEY, PAYLOAD, RSV1, START, VIEW, FrameParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,13 +75,45 @@ class MessageDecoder(FrameParser[Event]):
         self._utf8 = Utf8Validator()
         self._room = bytearray()  # what get_buffer() gave a view of
         self._view: memoryview | None = None  # that view, until the next call
+        self._is_streaming = False  # the message in hand, or the next one, comes in parts
+        self._in_parts = False  # one of them was delivered
         # The payload lengths of _take_whole_messages: those in 7 or 16 bits that no limit refuses.
-        limits = [limit for limit in (max_message_size, max_frame_size) if limit is not None]
-        self._whole_size = min([0xFFFF, *limits]) if max_fragments != 0 else -1
+        self._end_stream()
+
+    def _end_stream(self) -> None:
+        self._is_streaming = self._in_parts = False
+        limits = [limit for limit in (self._max_message_size, self._max_frame_size) if limit is not None]
+        self._whole_size = min([0xFFFF, *limits]) if self._max_fragments != 0 else -1
+
+    def stream_message(self, wanted: bool = True) -> Fragment | None:
+        """Deliver the message in hand, or if there is none the next one, in parts."""
+        self._refuse_inner_call()
+        self._close_view()
+        if not wanted:
+            if not self._in_parts:
+                self._end_stream()
+            return None
+        if self._is_streaming or self._state == IGNORING:
+            return None
+        self._is_streaming = True
+        self._whole_size = -1
+        return (
+            self._take_part(False)
+            if self._message is not None and (self._collected or self._blocks)
+            else None
+        )
+
+    def _take_part(self, fin: bool) -> Fragment:
+        """Return what was collected, and forget it."""
+        payload = b"".join((*self._blocks, self._collected))
+        self._collected = bytearray()
+        self._blocks = []
+        self._in_parts = self._control_seen = True
+        return Fragment(payload, self._message is TEXT, fin)
 
     @property
     def has_control(self) -> bool:
-        """True if the last ``feed`` met a Ping, a Pong, a Close or a failure, or bytes wait: else it was data alone."""
+        """True if the last ``feed`` met something that is no message, or bytes wait."""
         return self._control_seen or self._has_waiting
 
     @property
@@ -159,15 +192,23 @@ class MessageDecoder(FrameParser[Event]):
         else:
             self._collect(part)
         if not is_last:
+            if self._is_streaming and not self._n_missing:
+                self._fed_size += len(self._collected) + sum(map(len, self._blocks))
+                results.append(self._take_part(False))
             return
         payload = b"".join((*self._blocks, self._collected)) if self._blocks else self._collected
         self._fed_size += len(payload)
         if self._message is TEXT:
             if not self._utf8.complete:
                 raise PeerFault(faults.TEXT_NOT_UTF8)
-            results.append(bytes(payload) if self._text == "bytes" else payload.decode())
-        else:
+            if not self._in_parts:
+                results.append(bytes(payload) if self._text == "bytes" else payload.decode())
+        elif not self._in_parts:
             results.append(bytes(payload))
+        if self._in_parts:
+            results.append(self._take_part(True))
+        if self._is_streaming:
+            self._end_stream()
         self._collected = bytearray()
         self._blocks = []
 

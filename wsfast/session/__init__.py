@@ -9,7 +9,7 @@
 from .admission import Admission
 from .backlog import Backlog, Delivery, Outcome, Slow
 from .base import Data, Deadline, Stage
-from .receiving import HANDSHAKE, TURN_BOUNDS
+from .receiving import HANDSHAKE, QUEUE, TURN_BOUNDS
 from .session import Session
 from .stats import FrameCounter, RoundTrips, Stats, Traffic
 from .writing import MAX_BATCH_SIZE, SENDS_PER_TURN
@@ -17,6 +17,7 @@ from .writing import MAX_BATCH_SIZE, SENDS_PER_TURN
 __all__ = [
     "HANDSHAKE",
     "MAX_BATCH_SIZE",
+    "QUEUE",
     "SENDS_PER_TURN",
     "TURN_BOUNDS",
     "Admission",

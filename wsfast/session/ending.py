@@ -40,6 +40,9 @@ from .receiving import PONGS, QUEUE, RATE
 # Seconds without a message taken, after which the peer's Close is answered.
 ANSWER_DELAY = 0.25
 
+# Seconds until the messages are counted first: the one who takes them is often about to run.
+_FIRST_LOOK = 0.01
+
 _MAX_EXTENSIONS = 16
 
 
@@ -71,13 +74,14 @@ class Ending(Keepalive):
             now = self._now()
             timeout = math.inf if self.close_timeout is None else self.close_timeout
             self._answer_by = now + timeout
-            self._n_unread = len(self._messages)
-            self._set_deadline(Deadline.ANSWER, now + min(ANSWER_DELAY, timeout))
+            self._n_unread = -1  # not counted yet
+            self._set_deadline(Deadline.ANSWER, now + min(_FIRST_LOOK, timeout))
 
     def _answer_is_due(self, now: float) -> None:
-        if len(self._messages) < self._n_unread and now < self._answer_by:
+        if (len(self._messages) < self._n_unread or self._n_unread < 0) and now < self._answer_by:
+            delay = ANSWER_DELAY if self._n_unread >= 0 else ANSWER_DELAY - _FIRST_LOOK
             self._n_unread = len(self._messages)
-            self._set_deadline(Deadline.ANSWER, min(now + ANSWER_DELAY, self._answer_by))
+            self._set_deadline(Deadline.ANSWER, min(now + delay, self._answer_by))
         else:
             self._answer()
 

@@ -1,0 +1,221 @@
+"""``recv_streaming``: the parts of a message as its frames come (RFC 6455 5.4).
+
+The decoder tells parts instead of the message while somebody wants them. What is left of a message stays right:
+
+    the iterator ends                the rest of the message
+    ------------------------------   -----------------------------------------------
+    after the last part              there is none
+    before it has returned a part    is joined, and the next ``recv`` returns it whole
+    in between                       is skipped, and the next ``recv`` returns the next message
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING
+
+from ..codec import CloseCode, Event, Failure, Fragment
+from ..exceptions import ConcurrencyError, ConnectionClosed
+from ..session import QUEUE, Data, Stage
+from .sending import Sending
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Parts", "Streaming"]
+
+
+class PartQueue(deque[Fragment]):
+    """Parts that were received, and the use of those that come."""
+
+    is_wanted = True
+    """An iterator takes them."""
+    is_joined = False
+    """Else: nobody took one, and they become a message."""
+
+    def message(self, text: str) -> Data:
+        payload = b"".join(part.payload for part in self)
+        return payload.decode() if self[-1].is_text and text == "str" else payload
+
+
+class Parts(AsyncIterator[Data]):
+    """The parts of the next message. ``aclose``, or its last reference, gives the message up: see the table above."""
+
+    __slots__ = ("_connection", "_decode", "_decoder", "_is_done", "_n_taken", "_queue")
+
+    def __init__(self, connection: Streaming, decode: bool | None) -> None:
+        self._connection = connection
+        self._decode = decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._queue: PartQueue | None = None  # once we have begun
+        self._n_taken = 0
+        self._is_done = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Data:
+        if self._is_done:
+            raise StopAsyncIteration
+        connection = self._connection
+        if self._queue is None:
+            await self._begin()
+        queue = self._queue
+        if queue is None:  # a whole message waits
+            return await self._whole()
+        while not queue:
+            if connection._messages and not self._n_taken:  # it came in one frame
+                connection._parts = None
+                return await self._whole()
+            try:
+                await connection._next_chunk(True)
+            except ConnectionClosed:
+                self._is_done = True
+                connection._parts = None
+                raise
+        part = queue.popleft()
+        self._n_taken += 1
+        connection._part_taken(part)
+        if part.fin:
+            self._is_done = True
+            connection._parts = None
+        is_text = part.is_text and connection.protocol.decoder.text == "str"
+        if not (is_text if self._decode is None else self._decode):
+            return part.payload
+        try:
+            return self._decoder.decode(part.payload, part.fin)
+        except UnicodeDecodeError as error:  # of a binary message
+            reason = error.reason
+        self._is_done = True
+        connection._parts = None
+        connection.fail(CloseCode.INVALID_PAYLOAD_DATA, f"{reason} in a message that has to be text")
+        await connection.wait_closed()
+        raise connection._closed_exception()
+
+    async def _begin(self) -> None:
+        connection = self._connection
+        while connection._parts is not None:
+            if connection._parts.is_wanted:
+                raise ConcurrencyError("another message is being received in parts")
+            if connection._parts.is_joined:
+                self._queue = connection._parts
+                self._queue.is_wanted = True
+                return
+            await connection._next_chunk(True)  # the rest of the last one is skipped
+        if connection._messages:
+            return
+        self._queue = connection._parts = PartQueue()
+        part = connection.protocol.decoder.stream_message()
+        if part is not None:
+            self._queue.append(part)
+
+    async def _whole(self) -> Data:
+        self._is_done = True
+        return await self._connection.recv(self._decode)
+
+    async def aclose(self) -> None:
+        """Give up the message. The connection goes on."""
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if not self._is_done:
+            self._is_done = True
+            if self._queue is not None:
+                self._connection._give_up_parts(self._queue, self._n_taken)
+
+    def __del__(self) -> None:
+        if not self._is_done and self._queue is not None:
+            connection, queue, n_taken = self._connection, self._queue, self._n_taken
+            try:
+                connection._give_up_parts(queue, n_taken)
+            except RuntimeError:  # the garbage collector called us inside a call of the decoder
+                connection._loop.call_soon(connection._give_up_parts, queue, n_taken)
+
+
+class Streaming(Sending):
+    """The call, and what it takes of the session."""
+
+    __slots__ = ("_parts", "_parts_size")
+
+    _parts: PartQueue | None
+    """Parts of a message that came, while they are not messages. None if nothing is received in parts."""
+
+    def recv_streaming(self, decode: bool | None = None) -> Parts:
+        """Receive the next message in parts: iterate over them with ``async for``.
+
+        There is one part for each frame, as soon as it is there: ``str`` for text (``bytes`` with ``text="bytes"``),
+        ``bytes`` for binary, or what ``decode`` says, as in ``recv``. Frames that came before the call are one part.
+        ``max_size`` is for the whole message, and ``max_queue`` for parts that wait, too.
+
+        To leave the loop early gives the rest of the message up. Cancelling a wait for a part loses nothing.
+
+        Raises:
+            ConnectionClosed: the connection was closed before the end of the message.
+            ConcurrencyError: another task is receiving.
+        """
+        return Parts(self, decode)
+
+    async def recv(self, decode: bool | None = None) -> Data:
+        raise NotImplementedError
+
+    def _next_chunk(self, in_parts: bool = False) -> Awaitable[None]:
+        raise NotImplementedError
+
+    async def wait_closed(self) -> None:
+        raise NotImplementedError
+
+    def control_received(self, event: Event | Failure) -> None:
+        if type(event) is Fragment:
+            self._part_received(event)
+        else:
+            super().control_received(event)
+
+    def _part_received(self, part: Fragment) -> None:
+        queue = self._parts
+        if queue is None or self._dropping:
+            return
+        if queue.is_wanted or queue.is_joined:
+            queue.append(part)
+            self._parts_size += len(part.payload)
+        if queue.is_wanted:
+            if self._high is not None and (
+                len(queue) > self._high or self._parts_size > self._limits.max_queue_size
+            ):
+                if self._stage is Stage.OPEN:
+                    self._pause(QUEUE)
+                elif self._stage is not Stage.PEER_ENDED:  # we read on for the peer's Close only
+                    queue.pop()
+                    self._dropping = True
+        elif part.fin:
+            self._parts = None
+            if queue.is_joined:
+                self._messages.append(queue.message(self.protocol.decoder.text))
+        self._wake()
+
+    def _part_taken(self, part: Fragment) -> None:
+        self._parts_size -= len(part.payload)
+        assert self._parts is not None
+        if self._pauses and len(self._parts) <= self._low and len(self._messages) <= self._low:
+            self._unpause(QUEUE)
+
+    def _give_up_parts(self, queue: PartQueue, n_taken: int) -> None:
+        """Nobody wants the rest of the message any more; the table at the top says what it becomes."""
+        if self._parts is not queue:
+            return
+        has_end = bool(queue) and queue[-1].fin
+        is_over = has_end or not (queue or n_taken)
+        if is_over:
+            self.protocol.decoder.stream_message(False)
+            self._parts = None
+        queue.is_wanted = False
+        queue.is_joined = n_taken == 0
+        self._parts_size = 0
+        if not queue.is_joined:
+            queue.clear()
+        elif has_end:
+            self._messages.appendleft(queue.message(self.protocol.decoder.text))
+        if self._pauses and len(self._messages) <= self._low:
+            self._unpause(QUEUE)
+        self._wake()
