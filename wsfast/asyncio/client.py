@@ -31,6 +31,7 @@ from ..http import Headers, HeadersLike
 from ..printable import shown, shown_uri
 from ..session import TURN_BOUNDS, queue_limits
 from ..uri import WebSocketURI, parse_uri
+from . import fastnet
 from .arguments import other_options, size_limits
 from .connection import Connection, Logger
 from .hints import with_hint
@@ -152,6 +153,8 @@ class connect:
     - ``text="bytes"`` receives text as the ``bytes`` of its UTF-8, checked, for parsers that take ``bytes``. Such text
       looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
+    - ``aiofastnet``: None uses the transports of the package of this name for TLS, where it is installed and can use
+      the context. False never does. True always does, also without TLS; then a missing package is an ``ImportError``.
     - Other arguments go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
 
     Raises:
@@ -184,6 +187,7 @@ class connect:
         write_limit: int | tuple[int, int | None] = 2**15,
         logger: Logger | None = None,
         create_connection: type[ClientConnection] | None = None,
+        aiofastnet: bool | None = None,
         **kwargs: Any,
     ) -> None:
         # A mistake in these arguments is raised before anything is connected.
@@ -219,6 +223,8 @@ class connect:
             "logger": self._logger,
         }
         self._tcp_options = other_options("connect", kwargs)
+        fastnet.check_wish(aiofastnet)
+        self._aiofastnet = aiofastnet
         self._connection: ClientConnection | None = None
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
@@ -339,7 +345,6 @@ class connect:
         return connection
 
     async def _open_tcp(self, factory: Callable[[], ClientConnection], attempt: _Attempt) -> ClientConnection:
-        loop = asyncio.get_running_loop()
         uri, options = attempt.uri, dict(self._tcp_options)
         if uri.secure:
             if options.get("ssl") is False or ("ssl" in options and options["ssl"] is None):
@@ -354,17 +359,13 @@ class connect:
         elif options.get("ssl") is not None:
             raise ValueError("ssl is for wss:// URIs; ws:// is not encrypted")
         try:
-            if "path" in options:
-                _, connection = await loop.create_unix_connection(factory, **options)
-                return connection
             sock = options.get("sock")
-            if sock is None:
+            if sock is None and "path" not in options:
                 options["host"] = options.get("host") or uri.host
                 options["port"] = options.get("port") or uri.port
-            elif sock.fileno() < 0:
+            elif sock is not None and sock.fileno() < 0:
                 raise ValueError("sock is closed; it serves one attempt to connect")
-            _, connection = await loop.create_connection(factory, **options)
-            return connection
+            return await fastnet.open_connection(factory, options, self._aiofastnet)
         except OSError as exception:
             hinted = with_hint(exception, self._shown(attempt))
             if hinted is None:

@@ -26,6 +26,7 @@ from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
 from ..printable import shown
 from ..session import HANDSHAKE, TURN_BOUNDS, queue_limits
+from . import fastnet
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, other_options, size_limits
 from .connection import Connection, Logger
@@ -364,6 +365,7 @@ def serve(
     write_limit: int | tuple[int, int | None] = 2**15,
     logger: Logger | None = None,
     create_connection: type[ServerConnection] | None = None,
+    aiofastnet: bool | None = None,
     **kwargs: Any,
 ) -> Server:
     """Start a WebSocket server: ``async with serve(handler, host, port) as server``.
@@ -378,7 +380,7 @@ def serve(
       HTTP. ``process_response(connection, request, response)`` may return another response. Both may be coroutines.
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
-    - The limits, timeouts, ``text``, ``logger`` and ``create_connection`` are those of ``connect``.
+    - The limits, timeouts, ``text``, ``logger``, ``create_connection`` and ``aiofastnet`` are those of ``connect``.
     - Other arguments go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
 
     Raises:
@@ -389,6 +391,7 @@ def serve(
     logger = logger or logging.getLogger("wsfast.server")
     check_handler(handler)
     options = other_options("serve", kwargs)
+    fastnet.check_wish(aiofastnet)
     if open_timeout is not None and open_timeout > 0 and options.get("ssl") is not None:
         # A TLS handshake comes before connection_made, so it needs the loop's own limit.
         options.setdefault("ssl_handshake_timeout", open_timeout)
@@ -438,16 +441,15 @@ def serve(
             if "path" in options
             else partial(loop.create_server, host=host, port=port)
         )
-        if not accepts_poorly(loop):
+        if not accepts_poorly(loop) and not fastnet.is_used(loop, options.get("ssl"), aiofastnet):
             return await create(factory, **options)
         server = await create(factory, **(options | {"start_serving": False}))
-        acceptor = Acceptor(
-            server,
-            factory,
-            backlog=options.get("backlog", 100),
-            logger=logger,
-            options={name: options[name] for name in options if name.startswith("ssl")},
-        )
+        tls = {name: options[name] for name in options if name.startswith("ssl")}
+
+        async def connect(accepted: socket.socket) -> None:
+            await fastnet.accept_connection(factory, accepted, tls, aiofastnet)
+
+        acceptor = Acceptor(server, connect, backlog=options.get("backlog", 100), logger=logger)
         if options.get("start_serving", True):
             await acceptor.start_serving()
         return acceptor
