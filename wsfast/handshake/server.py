@@ -30,6 +30,7 @@ from ..printable import shown
 from .messages import (
     MAX_EARLY_SIZE,
     MAX_HEAD_SIZE,
+    MAX_HEADERS,
     SERVER,
     SHOWN_SIZE,
     VERSION,
@@ -49,6 +50,8 @@ from .messages import (
     to_request,
     to_wire,
 )
+
+from .usual import read_request, write_response
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -111,8 +114,8 @@ class ServerHandshake:
                     f'origins has {origin!r}, and no browser sends a "*": leave origins out, or None, to accept all; '
                     "a compiled pattern accepts some"
                 )
-        if server_header is not None:
-            Headers(Server=server_header)  # raises a mistake in it now, and not at the first request
+        if server_header is not None:  # a mistake in it is raised now, and not at the first request
+            server_header = Headers(Server=server_header)["Server"]
         self.request: Request | None = None
         """The request, when its head is complete."""
         self.response_due: Response | None = None
@@ -130,7 +133,9 @@ class ServerHandshake:
         self._server_header = server_header
         self._max_head_size = max_head_size
         self._problem: Problem | None = None
-        self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
+        self._http: h11.Connection | None = None  # made when it is needed
+        self._head = b""  # the request's, if it was read without h11
+        self._is_answered = False
         self._empty_line = b"\r\n"  # the missing bytes of an empty line before the request
         self._first = b""
         self._head_size = 0
@@ -175,11 +180,17 @@ class ServerHandshake:
 
     def _read_head(self, data: bytes) -> bytes:
         """Read the request from ``data``; return the bytes after it."""
-        assert self._http is not None
         data = self._without_empty_line(data)
         if not data:
             return b""
         piece = data[: self._max_head_size - self._head_size]
+        if self._http is None:
+            usual = read_request(piece, MAX_HEADERS)
+            if usual is not None:
+                self.request, size = usual
+                self._head = piece[:size]
+                return data[size:]
+            self._http = h11.Connection(h11.SERVER, self._max_head_size)
         self._head_size += len(piece)
         if len(self._first) < SHOWN_SIZE:
             self._first += piece[: SHOWN_SIZE - len(self._first)]
@@ -252,18 +263,19 @@ class ServerHandshake:
             self._problem = Problem(error)
             return self._error_response(error)
         self._may_switch = True
-        headers = Headers()
-        headers["Date"] = email.utils.formatdate(usegmt=True)
-        headers["Upgrade"] = "websocket"
-        headers["Connection"] = "Upgrade"
-        headers["Sec-WebSocket-Accept"] = accept_value(key)
+        headers = [
+            ("Date", email.utils.formatdate(usegmt=True)),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", accept_value(key)),
+        ]
         if self.subprotocol is not None:
-            headers["Sec-WebSocket-Protocol"] = self.subprotocol
+            headers.append(("Sec-WebSocket-Protocol", self.subprotocol))
         if self.compression is not None:
-            headers["Sec-WebSocket-Extensions"] = self.compression.response
+            headers.append(("Sec-WebSocket-Extensions", self.compression.response))
         if self._server_header is not None:
-            headers["Server"] = self._server_header
-        return Response(101, "Switching Protocols", headers)
+            headers.append(("Server", self._server_header))
+        return Response(101, "Switching Protocols", Headers.checked(headers))
 
     def _check_request(self, request: Request) -> str:
         """Check the request by the rules of 4.2.1 and return its key; raise ``InvalidHandshake`` if it fails."""
@@ -391,7 +403,7 @@ class ServerHandshake:
             ValueError: the response cannot be sent.
             InvalidState: a response was sent already.
         """
-        if self._http is None:
+        if self._is_answered:
             raise InvalidState("a response was sent already")
         opens = response.status_code == 101
         if opens and not self._may_switch:
@@ -411,6 +423,25 @@ class ServerHandshake:
                 "leave Sec-WebSocket-Extensions as accept() made it, or out: we keep to nothing else"
             )
         body = b"" if opens else self._complete(response, headers)
+        written = write_response(response, headers) if opens and self._http is None else None
+        self._to_send += self._written_by_h11(response, headers) + body if written is None else written
+        self._is_answered = True
+        self._http = None
+        self._head = b""
+        self.accepted = opens
+        if not opens:
+            self.subprotocol = None
+        if not opens or not extensions:
+            self.compression = None
+
+    def _written_by_h11(self, response: Response, headers: Headers) -> bytes:
+        """Return the head on the wire, of any response; h11 checks it."""
+        if self._http is None:  # it has not seen the request
+            self._http = h11.Connection(h11.SERVER, self._max_head_size)
+            if self._head:
+                self._http.receive_data(self._head)
+                next_event(self._http)
+        opens = response.status_code == 101
         kind = h11.InformationalResponse if opens else h11.Response
         try:
             event = kind(
@@ -422,14 +453,9 @@ class ServerHandshake:
             raise ValueError(f"the response cannot be sent: {error}") from None
         if opens and self._expects_continue():
             # RFC 9110 7.8: "MUST send a 100 (Continue) response before sending a 101".
-            self._to_send += self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
-        self._to_send += self._http.send(event) + body
-        self._http = None
-        self.accepted = opens
-        if not opens:
-            self.subprotocol = None
-        if not opens or not extensions:
-            self.compression = None
+            first = self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+            return first + (self._http.send(event) or b"")
+        return self._http.send(event) or b""
 
     def _expects_continue(self) -> bool:
         assert self.request is not None
