@@ -82,8 +82,6 @@ class ServerConnection(Connection):
         self.protocol.receive_data(data)
         handshake = self._handshake
         if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
-            # The bytes after the request wait in the kernel until the response is decided.
-            self._pause(HANDSHAKE)
             self._handshake_done.set_result(None)
 
     async def handshake(
@@ -137,17 +135,21 @@ class ServerConnection(Connection):
         response: Response | None = None
         if process_request is not None:
             answer = process_request(self, request)
-            response = _checked("process_request", await answer if inspect.isawaitable(answer) else answer)
+            response = _checked("process_request", await self._result_of(answer))
         if response is None:
             select = None if select_subprotocol is None else partial(select_subprotocol, self)
             response = self._handshake.accept(select)
         if process_response is not None:
             change = process_response(self, request, response)
-            response = (
-                _checked("process_response", await change if inspect.isawaitable(change) else change)
-                or response
-            )
+            response = _checked("process_response", await self._result_of(change)) or response
         return response
+
+    async def _result_of(self, answer: Awaitable[Response | None] | Response | None) -> Response | None:
+        if answer is None or isinstance(answer, Response) or not inspect.isawaitable(answer):
+            return cast("Response | None", answer)
+        # The bytes after the request wait in the kernel until the response is decided.
+        self._pause(HANDSHAKE)
+        return await answer
 
     def _failed(self) -> Response:
         return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
