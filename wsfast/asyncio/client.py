@@ -67,9 +67,8 @@ class ClientConnection(Connection):
     def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         handshake = self._handshake
-        if handshake.done and not self._handshake_done.done():
-            self._handshake_done.set_result(None)
-            if not handshake.failed:
+        if handshake.done:
+            if self._end_handshake() and not handshake.failed:
                 self._opened(self.protocol.open())
         elif handshake.response is not None and self._body_timer is None:
             self._body_timer = self._loop.call_later(_BODY_TIMEOUT, self._end_body)
@@ -77,8 +76,7 @@ class ClientConnection(Connection):
     def _end_body(self) -> None:
         """Treat a refusal as complete, although the end of its body is missing."""
         self._handshake.receive_eof()
-        if not self._handshake_done.done():
-            self._handshake_done.set_result(None)
+        self._end_handshake()
 
     async def handshake(self) -> None:
         """Wait for the end of the opening handshake.
@@ -87,7 +85,7 @@ class ClientConnection(Connection):
             InvalidHandshake: the server refused, broke a rule, or closed the connection.
         """
         try:
-            await self._handshake_done
+            await self._handshake_ended()
         finally:
             if self._body_timer is not None:
                 self._body_timer.cancel()

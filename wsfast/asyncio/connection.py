@@ -85,8 +85,9 @@ class Connection(Sending):
         self._gate = None
         self.is_fragmenting = False
         self._has_skipped = False  # a broadcast skipped it, and said so
-        self._handshake_done: asyncio.Future[None] = self._loop.create_future()
-        self._closed: asyncio.Future[None] = self._loop.create_future()
+        # Done when the opening handshake is answered, or will not be; None after somebody waited for that.
+        self._handshake_done: asyncio.Future[None] | None = self._loop.create_future()
+        self._closed: asyncio.Future[None] | None = None  # of those who wait for the end
 
     # Receiving
 
@@ -199,7 +200,10 @@ class Connection(Sending):
         self._n_waiting_for_end += 1
         try:
             self._wait_for_end()
-            await asyncio.shield(self._closed)
+            if self._stage is not _STAGE_CLOSED:
+                if self._closed is None:
+                    self._closed = self._loop.create_future()
+                await asyncio.shield(self._closed)
         finally:
             self._n_waiting_for_end -= 1
 
@@ -220,6 +224,18 @@ class Connection(Sending):
             except OSError:  # the peer's reset is there already
                 self.transport.abort()
 
+    def _end_handshake(self) -> bool:
+        """Wake the one who waits for the opening handshake; return False if that was done."""
+        if self._handshake_done is None or self._handshake_done.done():
+            return False
+        self._handshake_done.set_result(None)
+        return True
+
+    async def _handshake_ended(self) -> None:
+        if self._handshake_done is not None:
+            await self._handshake_done
+            self._handshake_done = None
+
     # The transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -229,8 +245,7 @@ class Connection(Sending):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if not self._handshake_done.done():
-            self._handshake_done.set_result(None)
-        if not self._closed.done():
+        self._end_handshake()
+        if self._closed is not None:
             self._closed.set_result(None)
         self._open_gate()

@@ -78,11 +78,15 @@ class ServerConnection(Connection):
         super().connection_made(transport)
         self.server._start(self)
 
+    def _is_served(self, task: asyncio.Task[None]) -> None:
+        # A method, as a function would take 200 bytes more for each connection.
+        self.server._tasks.pop(self, None)
+
     def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         handshake = self._handshake
-        if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
-            self._handshake_done.set_result(None)
+        if handshake.request is not None or handshake.error is not None:
+            self._end_handshake()
 
     async def handshake(
         self,
@@ -91,7 +95,7 @@ class ServerConnection(Connection):
         select_subprotocol: SelectSubprotocol | None = None,
     ) -> None:
         """Wait for the request and answer it; afterwards the connection is OPEN, or closing."""
-        await self._handshake_done
+        await self._handshake_ended()
         if self.transport.is_closing():
             return
         handshake = self._handshake
@@ -146,7 +150,7 @@ class ServerConnection(Connection):
 
     async def _result_of(self, answer: Awaitable[Response | None] | Response | None) -> Response | None:
         if answer is None or isinstance(answer, Response) or not inspect.isawaitable(answer):
-            return cast("Response | None", answer)
+            return answer
         # The bytes after the request wait in the kernel until the response is decided.
         self._pause(HANDSHAKE)
         return await answer
@@ -267,7 +271,7 @@ class Server:
             return
         task = self.get_loop().create_task(self._run(connection))
         self._tasks[connection] = task
-        task.add_done_callback(lambda _: self._tasks.pop(connection, None))
+        task.add_done_callback(connection._is_served)
 
     async def _run(self, connection: ServerConnection) -> None:
         try:

@@ -50,7 +50,6 @@ from .messages import (
     to_request,
     to_wire,
 )
-
 from .usual import read_request, write_response
 
 if TYPE_CHECKING:
@@ -95,6 +94,32 @@ class ServerHandshake:
         ValueError: an origin has a "*", or an argument has a value that cannot be sent.
         TypeError: ``origins`` or ``subprotocols`` is one value instead of a list, or a value is no text.
     """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_compression",
+        "_empty_line",
+        "_first",
+        "_head",
+        "_head_size",
+        "_http",
+        "_is_answered",
+        "_max_head_size",
+        "_may_switch",
+        "_origins",
+        "_problem",
+        "_select_subprotocol",
+        "_server_header",
+        "_subprotocols",
+        "_to_send",
+        "_trailing",
+        "accepted",
+        "compression",
+        "request",
+        "response_due",
+        "subprotocol",
+    )
 
     def __init__(
         self,
@@ -141,7 +166,7 @@ class ServerHandshake:
         self._head_size = 0
         self._may_switch = False  # True when accept() found no fault
         self._to_send = b""
-        self._trailing = bytearray()
+        self._trailing: bytearray | None = None
 
     @property
     def error(self) -> InvalidHandshake | None:
@@ -153,12 +178,11 @@ class ServerHandshake:
     @property
     def trailing_data(self) -> bytes:
         """The bytes after the request, if the client did not wait for the response."""
-        return bytes(self._trailing)
+        return bytes(self._trailing or b"")
 
     def take_trailing_data(self) -> bytes:
         """Return ``trailing_data`` and forget it: a connection lives longer than its handshake."""
-        data = bytes(self._trailing)
-        self._trailing = bytearray()
+        data, self._trailing = bytes(self._trailing or b""), None
         return data
 
     def receive_data(self, chunk: Buffer) -> None:
@@ -169,7 +193,7 @@ class ServerHandshake:
                 data = self._read_head(data)
             except InvalidHandshake as error:
                 self._fail(error)
-        if self.request is not None and self._problem is None:
+        if data and self.request is not None and self._problem is None:
             self._keep(data)
 
     def receive_eof(self) -> None:
@@ -225,6 +249,8 @@ class ServerHandshake:
         assert self.request is not None
         if has_body(self.request.headers):
             return  # accept() refuses it
+        if self._trailing is None:
+            self._trailing = bytearray()
         room = MAX_EARLY_SIZE - len(self._trailing)
         self._trailing += data[:room]
         if len(data) > room and not self.accepted:
@@ -429,6 +455,9 @@ class ServerHandshake:
         self._http = None
         self._head = b""
         self.accepted = opens
+        response.headers.shrink()
+        if self.request is not None:
+            self.request.headers.shrink()
         if not opens:
             self.subprotocol = None
         if not opens or not extensions:

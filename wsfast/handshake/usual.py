@@ -30,6 +30,28 @@ _HOST: Final = re.compile(rb"\nhost:", re.IGNORECASE)
 _LEFT_TO_H11: Final = frozenset(("content-length", "transfer-encoding", "host"))
 
 
+# The names that nearly all requests have, so that each connection need not keep its own.
+_NAMES: Final = {
+    name: name
+    for name in (
+        "Host",
+        "Connection",
+        "Pragma",
+        "Cache-Control",
+        "User-Agent",
+        "Upgrade",
+        "Origin",
+        "Sec-WebSocket-Version",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Extensions",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Cookie",
+    )
+}
+
+
 def read_request(data: bytes, max_headers: int) -> tuple[Request, int] | None:
     """Read the request at the beginning of ``data``; return it and the size of its head, or None if h11 has to."""
     match = _HEAD.match(data)
@@ -43,7 +65,7 @@ def read_request(data: bytes, max_headers: int) -> tuple[Request, int] | None:
     items: list[tuple[str, str]] = []
     for line in lines.decode("iso-8859-1").split("\r\n"):
         name, _, value = line.partition(":")
-        items.append((name, value.strip(" \t")))
+        items.append((_NAMES.get(name, name), value.strip(" \t")))
     items.pop()  # what split() has after the last CRLF
     if len(items) > max_headers:
         return None

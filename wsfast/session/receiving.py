@@ -19,10 +19,11 @@ Reading pauses for a reason, and goes on when no reason is left:
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from ..connection import Connection as Protocol
-from .base import Data, Stage, queue_limits
+from .base import NO_MESSAGES, Data, Stage, queue_limits
 from .writing import Writing
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Receiving(Writing):
         if self._dropping:
             return
         queue = self._messages
+        if queue is NO_MESSAGES:
+            queue = self._messages = deque()
         queue.extend(messages)
         if self._waiter is not None:
             if messages:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import http
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import (
@@ -102,6 +103,7 @@ class WebSocketProtocol(TransportSession):
             close_timeout=_CLOSE_TIMEOUT,
             max_queue=None,
         )
+        self._messages = deque()
         self._high = 0  # one message that nobody waits for is above it
         self.logger = LOGGER
         self.connections = server_state.connections
