@@ -23,9 +23,14 @@ from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
 from ..session import SENDS_PER_TURN, Data, Stage
 from .sending import Sending
+from .waking import Waiter
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from typing_extensions import Buffer
+
+    from ..codec import Event
 
 
 __all__ = ["Connection", "Data"]
@@ -49,13 +54,16 @@ class Connection(Sending):
         "_closed",
         "_handshake_done",
         "_has_skipped",
+        "_is_in_read",
+        "_last_waiter",
+        "_woken",
         "_write_limit",
         "logger",
         "request",
         "response",
     )
 
-    _waiter: asyncio.Future[None] | None
+    _waiter: Waiter | None
 
     def __init__(
         self,
@@ -84,6 +92,9 @@ class Connection(Sending):
         self._write_limit = write_limit if isinstance(write_limit, tuple) else (write_limit, None)
         self._gate = None
         self.is_fragmenting = False
+        self._last_waiter: Waiter | None = None
+        self._is_in_read = False
+        self._woken: Waiter | None = None  # goes on at the end of the read that we are in
         self._has_skipped = False  # a broadcast skipped it, and said so
         # Done when the opening handshake is answered, or will not be; None after somebody waited for that.
         self._handshake_done: asyncio.Future[None] | None = self._loop.create_future()
@@ -161,8 +172,13 @@ class Connection(Sending):
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another task is already waiting in recv()")
         self._sends_left = SENDS_PER_TURN
-        self._waiter = self._loop.create_future()
-        return self._waiter
+        waiter = self._last_waiter
+        if waiter is not None and waiter.may_serve_again:
+            waiter.again()
+        else:
+            waiter = self._last_waiter = Waiter(self._loop)
+        self._waiter = waiter
+        return waiter
 
     async def _decode_rest(self) -> None:
         """Decode on: the connection was lost, but bytes of it are still here."""
@@ -237,6 +253,37 @@ class Connection(Sending):
             self._handshake_done = None
 
     # The transport's calls
+
+    def data_received(self, data: Buffer) -> None:
+        if self._connecting:
+            self._handshake_received(data)
+            return
+        self._has_heard = True
+        self._is_in_read = True
+        try:
+            self.take_events(self._feed(data))
+        finally:
+            self._is_in_read = False
+            woken = self._woken
+            if woken is not None:
+                self._woken = None
+                woken.wake()
+
+    def heard(self, events: list[Event]) -> None:
+        self._is_in_read = True
+        try:
+            super().heard(events)
+        finally:
+            self._is_in_read = False
+            woken, self._woken = self._woken, None
+            if woken is not None:
+                woken.wake()
+
+    def _wake(self) -> None:
+        if self._is_in_read and self._waiter is not None:
+            self._woken, self._waiter = self._waiter, None
+        else:
+            super()._wake()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
