@@ -27,6 +27,7 @@ import pytest
 import trustme
 from helpers import CLOSE, KEY, TEXT, frame, join, xor
 
+from wsfast.asyncio import fastnet
 from wsfast.asyncio.connection import Connection
 from wsfast.asyncio.server import Server
 from wsfast.connection import Connection as Protocol
@@ -85,8 +86,24 @@ def _uv_loop() -> asyncio.AbstractEventLoop:
 _LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": _stock_loop,
     "uvloop": _uv_loop,
+    "aiofastnet": _stock_loop,
+    "aiofastnet-uvloop": _uv_loop,
     "clockless": ClocklessLoop,
 }
+
+
+@contextlib.contextmanager
+def transports_of(loop_name: str) -> Iterator[None]:
+    """Choose aiofastnet for all connections of ours if the loop's name says so, else the loop's own transports."""
+    wanted = loop_name.startswith("aiofastnet")
+    if wanted:
+        pytest.importorskip("aiofastnet")
+    is_used = fastnet.is_used
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            fastnet, "is_used", lambda loop, tls, wish: is_used(loop, tls, wanted if wish is None else wish)
+        )
+        yield
 
 
 class _ErrorLog(logging.Handler):
@@ -150,7 +167,10 @@ def run(coroutine: Coroutine[Any, Any, Any], loop_name: str = "asyncio") -> Any:
     _error_logs.append(errors)
     logging.getLogger().addHandler(errors)
     try:
-        with asyncio.Runner(loop_factory=_LOOP_FACTORIES[loop_name]) as runner:
+        with (
+            transports_of(loop_name),
+            asyncio.Runner(loop_factory=_LOOP_FACTORIES[loop_name]) as runner,
+        ):
             result = runner.run(supervise())
         gc.collect()  # "exception was never retrieved" is said when a future dies
     finally:
@@ -186,8 +206,8 @@ def in_loop(test: AsyncTest) -> Callable[..., None]:
 
 
 def in_both_loops(test: AsyncTest) -> Callable[..., None]:
-    """Make a coroutine function a test on the stock loop and one on uvloop."""
-    return _as_test(test, ("asyncio", "uvloop"))
+    """Make a coroutine function four tests: on the stock loop and on uvloop, with their transports and aiofastnet's."""
+    return _as_test(test, tuple(name for name in _LOOP_FACTORIES if name != "clockless"))
 
 
 def without_io(test: AsyncTest) -> Callable[..., None]:

@@ -1266,3 +1266,131 @@ def test_websockets_sees_why_we_refuse() -> None:
     assert isinstance(theirs.handshake_exc, TheirInvalidStatus)
     assert theirs.handshake_exc.response.status_code == 403
     assert b"origin https://evil.example" in theirs.handshake_exc.response.body
+
+
+# Without h11
+
+LINES = [
+    "",
+    " folded",
+    "Host: server.example.com",
+    "Host: b",
+    "hOST:b",
+    "Host : b",
+    "Upgrade: websocket",
+    "Connection:\t keep-alive, Upgrade \t",
+    f"Sec-WebSocket-Key: {KEY}",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Version:13",
+    "Sec-WebSocket-Protocol: chat",
+    "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+    "Expect: 100-continue",
+    "Content-Length: 0",
+    "CONTENT-LENGTH:5",
+    "Transfer-Encoding: chunked",
+    "X-Empty:",
+    "X-Spaces: \t ",
+    "X-Inner: a \t b",
+    "X-Text: \xe9\xff\x80\x85\xa0",
+    "X-Control: a\x01b",
+    "X-Null: a\x00b",
+    "X-Return: a\rb",
+    "X-Line: a\nb",
+    ": no name",
+    "no colon",
+    "X-\xe9: y",
+    "X: y\r\n" * 130 + "X: z",
+]
+FIRSTS = [
+    "GET /chat HTTP/1.1",
+    "GET /?a=%20#f HTTP/1.1",
+    "GET  /chat HTTP/1.1",
+    "GET http://other.example.com/chat HTTP/1.1",
+    "GET * HTTP/1.1",
+    "GET /chat HTTP/1.0",
+    "GET /chat HTTP/1.2",
+    "GET /ch\xe9t HTTP/1.1",
+    "GET /ch\tat HTTP/1.1",
+    "get /chat HTTP/1.1",
+    "POST /chat HTTP/1.1",
+    "HEAD /chat HTTP/1.1",
+    " GET /chat HTTP/1.1",
+    "GET /chat HTTP/1.1 ",
+    "GET /chat",
+]
+
+
+def told(received: bytes, **options: Any) -> list[Any]:
+    """All that a handshake tells about a request, and its answer without the date."""
+    handshake = ServerHandshake(subprotocols=["chat"], compression="deflate", **options)
+    handshake.receive_data(received)
+    sent = b""
+    if handshake.request is not None or handshake.response_due is not None:
+        sent = re.sub(rb"Date: [^\r]*", b"", answer(handshake))
+    return [
+        handshake.request,
+        None if handshake.request is None else list(handshake.request.headers.raw_items()),
+        repr(handshake.error),
+        handshake.trailing_data,
+        handshake.accepted,
+        handshake.subprotocol,
+        sent,
+    ]
+
+
+def told_by_h11(received: bytes, **options: Any) -> list[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wsfast.handshake.server.read_request", lambda data, max_headers: None)
+        patch.setattr("wsfast.handshake.server.write_response", lambda response, headers: None)
+        return told(received, **options)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([FIRSTS[0]] * 10 + FIRSTS),
+    st.lists(st.sampled_from(LINES), max_size=3),
+    st.sampled_from(["", "", "", "Host", "Upgrade", "Sec-WebSocket-Key"]),
+    st.sampled_from([b"", b"", EARLY_FRAMES, b"\r\n"]),
+    st.sampled_from([MAX_HEAD_SIZE, 200, 186]),
+)
+def test_request_that_is_read_without_h11_has_its_result(
+    first: str, lines: list[str], leave_out: str, body: bytes, max_head_size: int
+) -> None:
+    """RFC 9112: h11 is the judge of what is HTTP, and writes the same response."""
+    received = request(*lines, first=first, leave_out=leave_out, body=body)
+    assert told(received, max_head_size=max_head_size) == told_by_h11(received, max_head_size=max_head_size)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_each_line_is_read_as_h11_reads_it(line: str) -> None:
+    received = request(line)
+    assert told(received) == told_by_h11(received)
+    received = request(first=f"GET /chat HTTP/1.1\r\n{line}")
+    assert told(received) == told_by_h11(received)
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_each_first_line_is_read_as_h11_reads_it(first: str) -> None:
+    received = request(first=first)
+    assert told(received) == told_by_h11(received)
+
+
+def test_usual_request_needs_no_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("h11.Connection", None)
+    handshake = receive(ServerHandshake(), [request("Cookie: a=b; c=d", "X-Empty:")])
+    assert b"101 Switching" in answer(handshake)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding", "Host"])
+def test_response_with_a_header_that_has_rules_is_left_to_h11(name: str) -> None:
+    """RFC 9112 6.3: such a header may be set by a caller; h11 refuses it or knows its place."""
+    results = []
+    for chunks in ([request()], [request()[:9], request()[9:]]):
+        handshake = receive(ServerHandshake(), chunks)
+        response = handshake.accept()
+        response.headers[name] = "chunked"
+        try:
+            results.append(re.sub(rb"Date: [^\r]*", b"", answer(handshake, response)))
+        except ValueError as error:
+            results.append(str(error).encode())
+    assert results[0] == results[1]

@@ -49,6 +49,10 @@ class NoServer:
         pass
 
 
+async def connect_nobody(accepted: socket.socket) -> None:
+    raise AssertionError("nothing was accepted")
+
+
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 @without_io
 async def test_without_descriptors_it_tries_once_a_second_and_warns_once_a_minute(
@@ -57,10 +61,9 @@ async def test_without_descriptors_it_tries_once_a_second_and_warns_once_a_minut
     listening: Any = Listening(error)
     acceptor = Acceptor(
         NoServer(),  # type: ignore[arg-type]
-        asyncio.Protocol,
+        connect_nobody,
         backlog=1,
         logger=logging.getLogger("wsfast.server"),
-        options={},
     )
     acceptor._listening = [listening]
     acceptor._go_on()
@@ -82,9 +85,7 @@ async def test_sockets_do_not_wait() -> None:
     server = await asyncio.get_running_loop().create_server(
         asyncio.Protocol, "127.0.0.1", 0, start_serving=False
     )
-    acceptor = Acceptor(
-        server, asyncio.Protocol, backlog=1, logger=logging.getLogger("wsfast.server"), options={}
-    )
+    acceptor = Acceptor(server, connect_nobody, backlog=1, logger=logging.getLogger("wsfast.server"))
     await acceptor.start_serving()
     assert [listening.getblocking() for listening in acceptor._listening] == [False]
     acceptor.close()
@@ -99,10 +100,9 @@ async def test_an_error_of_the_connection_that_was_to_be_accepted_is_none_of_our
     listening: Any = Listening(error)
     acceptor = Acceptor(
         NoServer(),  # type: ignore[arg-type]
-        asyncio.Protocol,
+        connect_nobody,
         backlog=1,
         logger=logging.getLogger("wsfast.server"),
-        options={},
     )
     acceptor._listening = [listening]
     acceptor._go_on()

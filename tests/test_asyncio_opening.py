@@ -25,6 +25,7 @@ from helpers import run_python
 
 import wsfast.asyncio.client
 from wsfast import connect, serve
+from wsfast.asyncio import fastnet
 from wsfast.asyncio.server import Server, ServerConnection
 from wsfast.exceptions import (
     ConnectionClosedError,
@@ -328,11 +329,9 @@ async def test_open_timeout_of_a_client_may_be_longer_than_that_of_asyncio() -> 
         raise ConnectionAbortedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            type(loop),
-            "create_connection",
-            create_connection,
-        )
+        patch.setattr(type(loop), "create_connection", create_connection)
+        if fastnet._package() is not None:
+            patch.setattr(fastnet._package(), "create_connection", create_connection)
         with pytest.raises(ConnectionAbortedError):
             await connect("wss://localhost/", open_timeout=300)
     assert seen["ssl_handshake_timeout"] == 300

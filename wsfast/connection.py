@@ -91,6 +91,27 @@ class Connection:
         ValueError: a limit is out of range, or ``text`` is unknown.
     """
 
+    # Slots, as there may be very many connections; a subclass may add attributes as usual.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_failed",
+        "_limit_names",
+        "_pongs",
+        "_random_bytes",
+        "_to_send",
+        "close_received",
+        "close_sent",
+        "compression",
+        "decoder",
+        "encoder",
+        "ending",
+        "handshake",
+        "peer_closed_first",
+        "ready_state",
+        "role",
+    )
+
     def __init__(
         self,
         role: Role,
@@ -140,7 +161,9 @@ class Connection:
         self._limit_names = limit_names or {}
         # Payloads of Pings to answer. 5.5.3 allows to answer the most recent ones only. So a peer that sends Pings and
         # reads nothing cannot fill our memory.
-        self._pongs: deque[bytes] = deque(maxlen=MAX_PONGS)
+        self._pongs: deque[bytes] | None = (
+            None  # a deque takes 700 bytes, and many connections never get a Ping
+        )
         self._to_send: list[bytes] = []
         if compression is not None:
             self._compress(compression)
@@ -215,8 +238,10 @@ class Connection:
                 messages.append(event)
                 continue
             if type(event) is Ping:
-                if may_send:
-                    self._pongs.append(event.payload)  # 5.5.2, 5.5.3
+                if may_send:  # 5.5.2, 5.5.3
+                    if self._pongs is None:
+                        self._pongs = deque(maxlen=MAX_PONGS)
+                    self._pongs.append(event.payload)
             elif type(event) is Close:
                 self.close_received = self.ending = event
                 self.note_cause(CloseCause.PEER)
@@ -258,7 +283,7 @@ class Connection:
         self.ready_state = ReadyState.CLOSED
         self.note_cause(CloseCause.TRANSPORT)
         self.ending = None
-        self._pongs.clear()
+        self._pongs = None
         self._to_send.clear()
 
     # Sending
@@ -358,7 +383,7 @@ class Connection:
         """Return the bytes that are owed to the peer, once."""
         if self._pongs:
             self._to_send[:0] = [self.encoder.pong(payload) for payload in self._pongs]
-            self._pongs.clear()
+            self._pongs = None
         if not self._to_send:
             return b""
         data = self._to_send[0] if len(self._to_send) == 1 else b"".join(self._to_send)
@@ -368,7 +393,7 @@ class Connection:
     @property
     def n_owed_pongs(self) -> int:
         """Number of received Pings whose Pongs ``data_to_send`` has not returned; 64 at most."""
-        return len(self._pongs)
+        return 0 if self._pongs is None else len(self._pongs)
 
     def _require_open(self, call: str) -> None:
         if self.ready_state is not ReadyState.OPEN:

@@ -46,24 +46,44 @@ class Headers(MutableMapping[str, str]):
         ValueError: a name that is set is no token, or a value has a character that cannot be sent, such as CR or LF.
     """
 
-    __slots__ = ("_items", "_values")
+    __slots__ = ("_index", "_items")
 
     def __init__(self, *args: HeadersLike, **kwargs: str | int) -> None:
         self._items: list[tuple[str, str]] = []
-        self._values: dict[str, list[str]] = {}
-        self.update(*args, **kwargs)
+        self._index: dict[str, list[str]] | None = None
+        if args or kwargs:
+            self.update(*args, **kwargs)
+
+    @classmethod
+    def checked(cls, items: list[tuple[str, str]]) -> Headers:
+        """Make headers of names and values that were checked already; the list belongs to them afterwards."""
+        headers = cls()
+        headers._items = items
+        return headers
 
     @classmethod
     def from_wire(cls, items: Iterable[tuple[bytes, bytes]]) -> Headers:
         """Make headers from received names and values, without checking them again."""
-        headers = cls()
-        for name, value in items:
-            headers._append(name.decode("iso-8859-1"), value.decode("iso-8859-1"))
-        return headers
+        return cls.checked([(name.decode("iso-8859-1"), value.decode("iso-8859-1")) for name, value in items])
+
+    @property
+    def _values(self) -> dict[str, list[str]]:
+        """The values of each name in lower case: made when it is first asked for, and after ``shrink``."""
+        index = self._index
+        if index is None:
+            index = self._index = {}
+            for name, value in self._items:
+                index.setdefault(name.lower(), []).append(value)
+        return index
+
+    def shrink(self) -> None:
+        """Give back the memory that is for reading: a connection lives longer than its handshake."""
+        self._index = None
 
     def _append(self, name: str, value: str) -> None:
         self._items.append((name, value))
-        self._values.setdefault(name.lower(), []).append(value)
+        if self._index is not None:
+            self._index.setdefault(name.lower(), []).append(value)
 
     def __getitem__(self, name: str) -> str:
         values = self._values[name.lower()]
@@ -128,14 +148,14 @@ class Headers(MutableMapping[str, str]):
     def clear(self) -> None:
         """Remove all headers."""
         self._items.clear()
-        self._values.clear()
+        self._index = None
 
     def update(self, *args: HeadersLike, **kwargs: str | int) -> None:  # type: ignore[override]
         """Append headers from other ``Headers``, a mapping or pairs, and from keywords."""
         for arg in args:
             if isinstance(arg, Headers):
-                for name, value in list(arg._items):
-                    self._append(name, value)
+                self._items += arg._items
+                self._index = None
             else:
                 for pair in arg.items() if isinstance(arg, Mapping) else arg:
                     self.__setitem__(*pair)

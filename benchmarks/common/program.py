@@ -23,12 +23,16 @@ from .race import Ballast
 
 @dataclass(frozen=True)
 class Program:
-    """``needs``: the package that it needs. ``codec``: the codec of wsfast that it must use; None without wsfast."""
+    """A server. ``needs``: the package that it needs.
+
+    ``codec``: the codec of wsfast that it must use; None without wsfast. ``tls``: it serves TLS.
+    """
 
     serve: Callable[[socket.socket], Awaitable[object]]
     needs: str | None = None
     codec: str | None = None
     answer: Callable[[], object] = gc.collect
+    tls: bool = False
 
     @property
     def environment(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from ..common.client import answer
 from ..common.program import Program
 
 
-async def serve_raw(listening: socket.socket) -> object:
+async def serve_raw(listening: socket.socket, **options: Any) -> object:
     """No WebSocket: send as many bytes back as an echo has. The request's path gives the sizes of both frames."""
 
     class Raw(asyncio.Protocol):
@@ -35,7 +35,7 @@ async def serve_raw(listening: socket.socket) -> object:
                 self.response = bytes(int(response_size))
                 self.transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
 
-    return await asyncio.get_running_loop().create_server(Raw, sock=listening)
+    return await asyncio.get_running_loop().create_server(Raw, sock=listening, **options)
 
 
 async def serve_picows(listening: socket.socket) -> object:
@@ -80,6 +80,19 @@ async def serve_wsfast_callbacks(listening: socket.socket) -> object:
             connection.send(message)
 
     return await serve(listener=Echo, sock=listening, compression=None, ping_interval=None)
+
+
+async def serve_wsfast_aiofastnet(listening: socket.socket) -> object:
+    from wsfast.asyncio.server import serve
+
+    return await serve(echo, sock=listening, compression=None, ping_interval=None, aiofastnet=True)
+
+
+async def serve_wsfast_own(listening: socket.socket) -> object:
+    """On the transports of the loop, also where those of aiofastnet cost less."""
+    from wsfast.asyncio.server import serve
+
+    return await serve(echo, sock=listening, compression=None, ping_interval=None, aiofastnet=False)
 
 
 async def serve_websockets(listening: socket.socket) -> object:
@@ -171,6 +184,8 @@ PROGRAMS = {
     "picows.websockets": Program(serve_picows_websockets, "picows"),
     "wsfast": Program(serve_wsfast, codec="native"),
     "wsfast-callbacks": Program(serve_wsfast_callbacks, codec="native"),
+    "wsfast-aiofastnet": Program(serve_wsfast_aiofastnet, "aiofastnet", codec="native"),
+    "wsfast-own": Program(serve_wsfast_own, codec="native"),
     "wsfast-pure": Program(serve_wsfast, codec="fallback"),
     "websockets": Program(serve_websockets, "websockets"),
     "aiohttp": Program(serve_aiohttp, "aiohttp"),

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -61,24 +61,22 @@ def accepts_poorly(loop: asyncio.AbstractEventLoop) -> bool:
 class Acceptor:
     """Accepts for ``server``, which listens and must not accept; the interface is ``Listening``.
 
-    ``factory`` makes the protocol of a connection; ``options`` go to ``loop.connect_accepted_socket``.
+    ``connect`` makes a connection of an accepted socket.
     """
 
     def __init__(
         self,
         server: asyncio.Server,
-        factory: Callable[[], asyncio.Protocol],
+        connect: Callable[[socket.socket], Awaitable[None]],
         *,
         backlog: int,
         logger: Logger,
-        options: dict[str, Any],
     ) -> None:
         self._loop = server.get_loop()
         self._server = server
-        self._factory = factory
+        self._make = connect
         self._backlog = backlog
         self._logger = logger
-        self._options = options
         self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
@@ -155,7 +153,7 @@ class Acceptor:
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._factory, accepted, **self._options)
+            await self._make(accepted)
         except asyncio.CancelledError:
             accepted.close()
             raise

@@ -1,4 +1,4 @@
-"""Receive into one buffer for each event loop, on asyncio's own transports.
+"""Receive into one buffer for each event loop, on the transports of asyncio and of aiofastnet.
 
 Without it, they allocate 256 KiB for every read and pay up to 20 us for it, depending on the heap
 (benchmarks/servers/echo.py on the stock loop). Parsing is synchronous and copies the bytes that it keeps. So one buffer
@@ -83,6 +83,25 @@ class BufferedReceiver(asyncio.BufferedProtocol):
         receiver.connection_lost(exc)
 
 
-def wants_buffer(transport: asyncio.BaseTransport) -> bool:
-    """Tell whether the transport is asyncio's own."""
-    return type(transport).__module__.startswith("asyncio.")
+class CopyingReceiver(BufferedReceiver):
+    """The same without receiving in place, for the TLS of aiofastnet.
+
+    When we pause it, it keeps what did not fit into the buffer, and goes on only with the peer's next bytes (1.2).
+    The shared buffer takes all that it has read.
+    """
+
+    __slots__ = ()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._receiver.data_received(self._buffer[:nbytes])
+
+
+def receiver_class(transport: asyncio.BaseTransport) -> type[BufferedReceiver] | None:
+    """Return the class that receives best from this transport; None if there is no better one than the connection."""
+    package = type(transport).__module__.partition(".")[0]
+    if package == "aiofastnet" and transport.get_extra_info("sslcontext") is not None:
+        return CopyingReceiver
+    return BufferedReceiver if package in ("asyncio", "aiofastnet") else None

@@ -34,6 +34,7 @@ from ..printable import shown, shown_uri
 from ..proxy import Proxy, get_proxy, parse_proxy
 from ..session import TURN_BOUNDS
 from ..uri import WebSocketURI, parse_uri
+from . import fastnet
 from .arguments import limits_of, other_options, with_ratio
 from .connection import Connection, Logger
 from .hints import with_hint
@@ -85,9 +86,8 @@ class ClientConnection(Connection):
     def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         handshake = self._handshake
-        if handshake.done and not self._handshake_done.done():
-            self._handshake_done.set_result(None)
-            if not handshake.failed:
+        if handshake.done:
+            if self._end_handshake() and not handshake.failed:
                 self.response = handshake.response  # a listener may ask for it at once
                 self._opened(self.protocol.open())
         elif handshake.response is not None and self._body_timer is None:
@@ -96,8 +96,7 @@ class ClientConnection(Connection):
     def _end_body(self) -> None:
         """Treat a refusal as complete, although the end of its body is missing."""
         self._handshake.receive_eof()
-        if not self._handshake_done.done():
-            self._handshake_done.set_result(None)
+        self._end_handshake()
 
     async def handshake(self) -> None:
         """Wait for the end of the opening handshake.
@@ -106,7 +105,7 @@ class ClientConnection(Connection):
             InvalidHandshake: the server refused, broke a rule, or closed the connection.
         """
         try:
-            await self._handshake_done
+            await self._handshake_ended()
         finally:
             if self._body_timer is not None:
                 self._body_timer.cancel()
@@ -186,6 +185,8 @@ class connect:
     - ``text="bytes"`` receives text as the ``bytes`` of its UTF-8, checked, for parsers that take ``bytes``. Such text
       looks like binary.
     - ``create_connection``: a subclass of ``ClientConnection``.
+    - ``aiofastnet``: None uses the transports of the package of this name for TLS, where it is installed and can use
+      the context. False never does. True always does, also without TLS; then a missing package is an ``ImportError``.
     - Other arguments go to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock``, ``host``, ``port``, ...
       With a proxy, ``ssl`` and ``server_hostname`` are for the server; ``proxy_ssl`` and ``proxy_server_hostname`` are
       for TLS with the proxy.
@@ -228,6 +229,7 @@ class connect:
         count_frames: bool = False,
         logger: Logger | None = None,
         create_connection: type[ClientConnection] | None = None,
+        aiofastnet: bool | None = None,
         **kwargs: Any,
     ) -> None:
         # A mistake in these arguments is raised before anything is connected.
@@ -272,6 +274,8 @@ class connect:
             "count_frames": count_frames,
         }
         self._tcp_options = other_options("connect", kwargs)
+        fastnet.check_wish(aiofastnet)
+        self._aiofastnet = aiofastnet
         if proxy is not None and proxy is not True and not isinstance(proxy, str):
             raise TypeError(f"proxy has to be a str, True or None, not {proxy!r}")
         self._proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
@@ -426,7 +430,6 @@ class connect:
         return connection
 
     async def _open_tcp(self, factory: Callable[[], ClientConnection], attempt: _Attempt) -> ClientConnection:
-        loop = asyncio.get_running_loop()
         uri, options = attempt.uri, dict(self._tcp_options)
         if uri.secure:
             if options.get("ssl") is False or ("ssl" in options and options["ssl"] is None):
@@ -447,17 +450,13 @@ class connect:
             return await connect_through(proxy, uri, factory, options, agent, self._open_timeout, where)
         options = {name: value for name, value in options.items() if not name.startswith("proxy_")}
         try:
-            if "path" in options:
-                _, connection = await loop.create_unix_connection(factory, **options)
-                return connection
             sock = options.get("sock")
-            if sock is None:
+            if sock is None and "path" not in options:
                 options["host"] = options.get("host") or uri.host
                 options["port"] = options.get("port") or uri.port
-            elif sock.fileno() < 0:
+            elif sock is not None and sock.fileno() < 0:
                 raise ValueError("sock is closed; it serves one attempt to connect")
-            _, connection = await loop.create_connection(factory, **options)
-            return connection
+            return await fastnet.open_connection(factory, options, self._aiofastnet)
         except OSError as exception:
             hinted = with_hint(exception, self._shown(attempt))
             if hinted is None:

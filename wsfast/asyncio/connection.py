@@ -27,9 +27,14 @@ from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
 from .streaming import Streaming
 from .tracing import traced
+from .waking import Waiter
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from typing_extensions import Buffer
+
+    from ..codec import Event
 
 
 __all__ = ["Connection", "Data"]
@@ -74,13 +79,16 @@ class Connection(Streaming):
         "_counts_frames",
         "_handshake_done",
         "_has_skipped",
+        "_is_in_read",
+        "_last_waiter",
         "_logger",
+        "_woken",
         "_write_limit",
         "request",
         "response",
     )
 
-    _waiter: asyncio.Future[None] | None
+    _waiter: Waiter | None
 
     def __init__(
         self,
@@ -115,9 +123,13 @@ class Connection(Streaming):
         self._parts_size = 0
         self.is_fragmenting = False
         self._counts_frames = count_frames
+        self._last_waiter: Waiter | None = None
+        self._is_in_read = False
+        self._woken: Waiter | None = None  # goes on at the end of the read that we are in
         self._has_skipped = False  # a broadcast skipped it, and said so
-        self._handshake_done: asyncio.Future[None] = self._loop.create_future()
-        self._closed: asyncio.Future[None] = self._loop.create_future()
+        # Done when the opening handshake is answered, or will not be; None after somebody waited for that.
+        self._handshake_done: asyncio.Future[None] | None = self._loop.create_future()
+        self._closed: asyncio.Future[None] | None = None  # of those who wait for the end
 
     @property
     def logger(self) -> logging.LoggerAdapter[Any]:
@@ -205,8 +217,13 @@ class Connection(Streaming):
                 "a message is being received in parts: take the rest of it, or call aclose()"
             )
         self._sends_left = SENDS_PER_TURN
-        self._waiter = self._loop.create_future()
-        return self._waiter
+        waiter = self._last_waiter
+        if waiter is not None and waiter.may_serve_again:
+            waiter.again()
+        else:
+            waiter = self._last_waiter = Waiter(self._loop)
+        self._waiter = waiter
+        return waiter
 
     async def _decode_rest(self) -> None:
         """Decode on: the connection was lost, but bytes of it are still here."""
@@ -259,7 +276,13 @@ class Connection(Streaming):
 
     async def _until_closed(self) -> None:
         """Wait until the connection is closed, while somebody else takes messages."""
-        await asyncio.shield(self._closed)
+        if not self._has_ended():
+            if self._closed is None:
+                self._closed = self._loop.create_future()
+            await asyncio.shield(self._closed)
+
+    def _has_ended(self) -> bool:
+        return self._stage is _STAGE_CLOSED
 
     async def __aenter__(self) -> Self:
         return self
@@ -278,7 +301,50 @@ class Connection(Streaming):
             except OSError:  # the peer's reset is there already
                 self.transport.abort()
 
+    def _end_handshake(self) -> bool:
+        """Wake the one who waits for the opening handshake; return False if that was done."""
+        if self._handshake_done is None or self._handshake_done.done():
+            return False
+        self._handshake_done.set_result(None)
+        return True
+
+    async def _handshake_ended(self) -> None:
+        if self._handshake_done is not None:
+            await self._handshake_done
+            self._handshake_done = None
+
     # The transport's calls
+
+    def data_received(self, data: Buffer) -> None:
+        if self._connecting:
+            self._handshake_received(data)
+            return
+        self._has_heard = True
+        self._is_in_read = True
+        try:
+            self.take_events(self._feed(data))
+        finally:
+            self._is_in_read = False
+            woken = self._woken
+            if woken is not None:
+                self._woken = None
+                woken.wake()
+
+    def heard(self, events: list[Event]) -> None:
+        self._is_in_read = True
+        try:
+            super().heard(events)
+        finally:
+            self._is_in_read = False
+            woken, self._woken = self._woken, None
+            if woken is not None:
+                woken.wake()
+
+    def _wake(self) -> None:
+        if self._is_in_read and self._waiter is not None:
+            self._woken, self._waiter = self._waiter, None
+        else:
+            super()._wake()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._logger.isEnabledFor(logging.DEBUG):
@@ -300,12 +366,11 @@ class Connection(Streaming):
         super().connection_lost(exc)
         if not self._connecting and self._logger.isEnabledFor(logging.INFO):
             self.logger.info("connection closed")
-        if not self._handshake_done.done():
-            self._handshake_done.set_result(None)
+        self._end_handshake()
         self._is_closed()
         self._open_gate()
 
     def _is_closed(self) -> None:
         """Wake those who wait for the end."""
-        if not self._closed.done():
+        if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)

@@ -206,7 +206,7 @@ class Delivering(Connection):
         if self._delivering is not None:
             rest = list(self._delivering)  # this ends the loop that delivers
             if rest:
-                self._messages.extendleft(reversed(rest))
+                self._own_queue().extendleft(reversed(rest))
                 self._queue_size = sum(map(sys.getsizeof, self._messages))
         if self._stage is Stage.OPEN:
             self._pause(QUEUE)
@@ -238,7 +238,7 @@ class Delivering(Connection):
         if self._delivering is not None:
             for _ in self._delivering:
                 pass
-        self._messages.clear()
+        self._own_queue().clear()
 
     # Delivering
 

@@ -179,6 +179,9 @@ class ListenerConnection(Delivering):
             if not self._holds & OVER:
                 self._call(self.listener.on_resume_writing)
 
+    def _has_ended(self) -> bool:
+        return super()._has_ended() and self.listener is None
+
     def _is_closed(self) -> None:
         """Deliver what waits, in turns, and then tell the end."""
         listener = self.listener

@@ -27,6 +27,7 @@ from ..http import Request, Response
 from ..limits import Limits
 from ..printable import shown
 from ..session import HANDSHAKE, TURN_BOUNDS, Admission
+from . import fastnet
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, limits_of, other_options, with_ratio
 from .basic_auth import basic_auth
@@ -97,13 +98,16 @@ class ServerConnection(Connection):
         super().connection_made(transport)
         self.server._start(self)
 
+    def _is_served(self, task: asyncio.Task[None]) -> None:
+        # A method, as a function would take 200 bytes more for each connection.
+        self.server._tasks.pop(self, None)
+        self.server._admission.leave(self)
+
     def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         handshake = self._handshake
-        if (handshake.request is not None or handshake.error is not None) and not self._handshake_done.done():
-            # The bytes after the request wait in the kernel until the response is decided.
-            self._pause(HANDSHAKE)
-            self._handshake_done.set_result(None)
+        if handshake.request is not None or handshake.error is not None:
+            self._end_handshake()
 
     async def handshake(
         self,
@@ -112,7 +116,7 @@ class ServerConnection(Connection):
         select_subprotocol: SelectSubprotocol | None = None,
     ) -> None:
         """Wait for the request and answer it; afterwards the connection is OPEN, or closing."""
-        await self._handshake_done
+        await self._handshake_ended()
         if self.transport.is_closing():
             return
         handshake = self._handshake
@@ -162,17 +166,21 @@ class ServerConnection(Connection):
         response: Response | None = None
         if process_request is not None:
             answer = process_request(self, request)
-            response = _checked("process_request", await answer if inspect.isawaitable(answer) else answer)
+            response = _checked("process_request", await self._result_of(answer))
         if response is None:
             select = None if select_subprotocol is None else partial(select_subprotocol, self)
             response = self._handshake.accept(select)
         if process_response is not None:
             change = process_response(self, request, response)
-            response = (
-                _checked("process_response", await change if inspect.isawaitable(change) else change)
-                or response
-            )
+            response = _checked("process_response", await self._result_of(change)) or response
         return response
+
+    async def _result_of(self, answer: Awaitable[Response | None] | Response | None) -> Response | None:
+        if answer is None or isinstance(answer, Response) or not inspect.isawaitable(answer):
+            return answer
+        # The bytes after the request wait in the kernel until the response is decided.
+        self._pause(HANDSHAKE)
+        return await answer
 
     def _failed(self) -> Response:
         return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
@@ -341,11 +349,7 @@ class Server:
             return
         task = self.get_loop().create_task(self._run(connection))
         self._tasks[connection] = task
-        task.add_done_callback(lambda _: self._ended(connection))
-
-    def _ended(self, connection: ServerConnection) -> None:
-        self._tasks.pop(connection, None)
-        self._admission.leave(connection)
+        task.add_done_callback(connection._is_served)
 
     async def _run(self, connection: ServerConnection) -> None:
         try:
@@ -454,6 +458,7 @@ def serve(
     count_frames: bool = False,
     logger: Logger | None = None,
     create_connection: type[ServerConnection] | None = None,
+    aiofastnet: bool | None = None,
     **kwargs: Any,
 ) -> Server:
     """Start a WebSocket server: ``async with serve(handler, host, port) as server``.
@@ -472,7 +477,7 @@ def serve(
     - ``server_header``: None sends none. ``open_timeout``: seconds for the opening handshake, that of TLS included.
     - ``compression``: ``"deflate"`` or a ``Deflate`` agrees to compress messages with clients that offer it.
     - ``limits``: a ``Limits``; it has ``open_timeout``, ``max_size``, ``max_queue`` and all the others.
-    - The limits, timeouts, ``text``, ``count_frames``, ``logger`` and ``create_connection`` are those of ``connect``.
+    - The timeouts, ``text``, ``count_frames``, ``logger``, ``create_connection`` and ``aiofastnet`` are ``connect``'s.
     - Other arguments go to ``loop.create_server``: ``ssl``, ``sock``, ``reuse_port``, ``start_serving``, ...
 
     Raises:
@@ -489,6 +494,7 @@ def serve(
         hint = "; host and port are given by name then" if isinstance(handler, str) else ""
         raise TypeError(f"serve() takes a handler or {given}, and not both{hint}")
     options = other_options("serve", kwargs)
+    fastnet.check_wish(aiofastnet)
     names = {"max_message_size": "max_size", "max_frame_size": "max_size"} if limits is None else {}
     limits = limits_of("serve", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout)
     open_timeout = limits.open_timeout
@@ -545,16 +551,15 @@ def serve(
             if "path" in options
             else partial(loop.create_server, host=host, port=port)
         )
-        if not accepts_poorly(loop):
+        if not accepts_poorly(loop) and not fastnet.is_used(loop, options.get("ssl"), aiofastnet):
             return await create(factory, **options)
         server = await create(factory, **(options | {"start_serving": False}))
-        acceptor = Acceptor(
-            server,
-            factory,
-            backlog=options.get("backlog", 100),
-            logger=logger,
-            options={name: options[name] for name in options if name.startswith("ssl")},
-        )
+        tls = {name: options[name] for name in options if name.startswith("ssl")}
+
+        async def connect(accepted: socket.socket) -> None:
+            await fastnet.accept_connection(factory, accepted, tls, aiofastnet)
+
+        acceptor = Acceptor(server, connect, backlog=options.get("backlog", 100), logger=logger)
         if options.get("start_serving", True):
             await acceptor.start_serving()
         return acceptor

@@ -191,7 +191,7 @@ class Streaming(Sending):
         elif part.fin:
             self._parts = None
             if queue.is_joined:
-                self._messages.append(queue.message(self.protocol.decoder.text))
+                self._own_queue().append(queue.message(self.protocol.decoder.text))
         self._wake()
 
     def _part_taken(self, part: Fragment) -> None:
@@ -215,7 +215,7 @@ class Streaming(Sending):
         if not queue.is_joined:
             queue.clear()
         elif has_end:
-            self._messages.appendleft(queue.message(self.protocol.decoder.text))
+            self._own_queue().appendleft(queue.message(self.protocol.decoder.text))
         if self._pauses and len(self._messages) <= self._low:
             self._unpause(QUEUE)
         self._wake()

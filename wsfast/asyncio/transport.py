@@ -17,7 +17,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
 from ..session import SENDS_PER_TURN, Session, Traffic
-from .buffered import BufferedReceiver, wants_buffer
+from .buffered import receiver_class
 from .metering import Meter
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ class TransportSession(Session, asyncio.Protocol):
 
     def receive_in_place(self) -> None:
         """Receive into a buffer that is shared, where the transport allows it."""
-        if wants_buffer(self.transport):
-            self.transport.set_protocol(BufferedReceiver(self, self._loop))
+        receiver = receiver_class(self.transport)
+        if receiver is not None:
+            self.transport.set_protocol(receiver(self, self._loop))
 
     def data_received(self, data: Buffer) -> None:
         if self._connecting:

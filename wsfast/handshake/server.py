@@ -30,6 +30,7 @@ from ..printable import shown
 from .messages import (
     MAX_EARLY_SIZE,
     MAX_HEAD_SIZE,
+    MAX_HEADERS,
     SERVER,
     SHOWN_SIZE,
     VERSION,
@@ -49,6 +50,7 @@ from .messages import (
     to_request,
     to_wire,
 )
+from .usual import read_request, write_response
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -93,6 +95,32 @@ class ServerHandshake:
         TypeError: ``origins`` or ``subprotocols`` is one value instead of a list, or a value is no text.
     """
 
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_compression",
+        "_empty_line",
+        "_first",
+        "_head",
+        "_head_size",
+        "_http",
+        "_is_answered",
+        "_max_head_size",
+        "_may_switch",
+        "_origins",
+        "_problem",
+        "_select_subprotocol",
+        "_server_header",
+        "_subprotocols",
+        "_to_send",
+        "_trailing",
+        "accepted",
+        "compression",
+        "request",
+        "response_due",
+        "subprotocol",
+    )
+
     def __init__(
         self,
         *,
@@ -111,8 +139,8 @@ class ServerHandshake:
                     f'origins has {origin!r}, and no browser sends a "*": leave origins out, or None, to accept all; '
                     "a compiled pattern accepts some"
                 )
-        if server_header is not None:
-            Headers(Server=server_header)  # raises a mistake in it now, and not at the first request
+        if server_header is not None:  # a mistake in it is raised now, and not at the first request
+            server_header = Headers(Server=server_header)["Server"]
         self.request: Request | None = None
         """The request, when its head is complete."""
         self.response_due: Response | None = None
@@ -130,13 +158,15 @@ class ServerHandshake:
         self._server_header = server_header
         self._max_head_size = max_head_size
         self._problem: Problem | None = None
-        self._http: h11.Connection | None = h11.Connection(h11.SERVER, max_head_size)
+        self._http: h11.Connection | None = None  # made when it is needed
+        self._head = b""  # the request's, if it was read without h11
+        self._is_answered = False
         self._empty_line = b"\r\n"  # the missing bytes of an empty line before the request
         self._first = b""
         self._head_size = 0
         self._may_switch = False  # True when accept() found no fault
         self._to_send = b""
-        self._trailing = bytearray()
+        self._trailing: bytearray | None = None
 
     @property
     def error(self) -> InvalidHandshake | None:
@@ -148,12 +178,11 @@ class ServerHandshake:
     @property
     def trailing_data(self) -> bytes:
         """The bytes after the request, if the client did not wait for the response."""
-        return bytes(self._trailing)
+        return bytes(self._trailing or b"")
 
     def take_trailing_data(self) -> bytes:
         """Return ``trailing_data`` and forget it: a connection lives longer than its handshake."""
-        data = bytes(self._trailing)
-        self._trailing = bytearray()
+        data, self._trailing = bytes(self._trailing or b""), None
         return data
 
     def receive_data(self, chunk: Buffer) -> None:
@@ -164,7 +193,7 @@ class ServerHandshake:
                 data = self._read_head(data)
             except InvalidHandshake as error:
                 self._fail(error)
-        if self.request is not None and self._problem is None:
+        if data and self.request is not None and self._problem is None:
             self._keep(data)
 
     def receive_eof(self) -> None:
@@ -175,11 +204,17 @@ class ServerHandshake:
 
     def _read_head(self, data: bytes) -> bytes:
         """Read the request from ``data``; return the bytes after it."""
-        assert self._http is not None
         data = self._without_empty_line(data)
         if not data:
             return b""
         piece = data[: self._max_head_size - self._head_size]
+        if self._http is None:
+            usual = read_request(piece, MAX_HEADERS)
+            if usual is not None:
+                self.request, size = usual
+                self._head = piece[:size]
+                return data[size:]
+            self._http = h11.Connection(h11.SERVER, self._max_head_size)
         self._head_size += len(piece)
         if len(self._first) < SHOWN_SIZE:
             self._first += piece[: SHOWN_SIZE - len(self._first)]
@@ -214,6 +249,8 @@ class ServerHandshake:
         assert self.request is not None
         if has_body(self.request.headers):
             return  # accept() refuses it
+        if self._trailing is None:
+            self._trailing = bytearray()
         room = MAX_EARLY_SIZE - len(self._trailing)
         self._trailing += data[:room]
         if len(data) > room and not self.accepted:
@@ -252,18 +289,19 @@ class ServerHandshake:
             self._problem = Problem(error)
             return self._error_response(error)
         self._may_switch = True
-        headers = Headers()
-        headers["Date"] = email.utils.formatdate(usegmt=True)
-        headers["Upgrade"] = "websocket"
-        headers["Connection"] = "Upgrade"
-        headers["Sec-WebSocket-Accept"] = accept_value(key)
+        headers = [
+            ("Date", email.utils.formatdate(usegmt=True)),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", accept_value(key)),
+        ]
         if self.subprotocol is not None:
-            headers["Sec-WebSocket-Protocol"] = self.subprotocol
+            headers.append(("Sec-WebSocket-Protocol", self.subprotocol))
         if self.compression is not None:
-            headers["Sec-WebSocket-Extensions"] = self.compression.response
+            headers.append(("Sec-WebSocket-Extensions", self.compression.response))
         if self._server_header is not None:
-            headers["Server"] = self._server_header
-        return Response(101, "Switching Protocols", headers)
+            headers.append(("Server", self._server_header))
+        return Response(101, "Switching Protocols", Headers.checked(headers))
 
     def _check_request(self, request: Request) -> str:
         """Check the request by the rules of 4.2.1 and return its key; raise ``InvalidHandshake`` if it fails."""
@@ -391,7 +429,7 @@ class ServerHandshake:
             ValueError: the response cannot be sent.
             InvalidState: a response was sent already.
         """
-        if self._http is None:
+        if self._is_answered:
             raise InvalidState("a response was sent already")
         opens = response.status_code == 101
         if opens and not self._may_switch:
@@ -411,6 +449,28 @@ class ServerHandshake:
                 "leave Sec-WebSocket-Extensions as accept() made it, or out: we keep to nothing else"
             )
         body = b"" if opens else self._complete(response, headers)
+        written = write_response(response, headers) if opens and self._http is None else None
+        self._to_send += self._written_by_h11(response, headers) + body if written is None else written
+        self._is_answered = True
+        self._http = None
+        self._head = b""
+        self.accepted = opens
+        response.headers.shrink()
+        if self.request is not None:
+            self.request.headers.shrink()
+        if not opens:
+            self.subprotocol = None
+        if not opens or not extensions:
+            self.compression = None
+
+    def _written_by_h11(self, response: Response, headers: Headers) -> bytes:
+        """Return the head on the wire, of any response; h11 checks it."""
+        if self._http is None:  # it has not seen the request
+            self._http = h11.Connection(h11.SERVER, self._max_head_size)
+            if self._head:
+                self._http.receive_data(self._head)
+                next_event(self._http)
+        opens = response.status_code == 101
         kind = h11.InformationalResponse if opens else h11.Response
         try:
             event = kind(
@@ -422,14 +482,9 @@ class ServerHandshake:
             raise ValueError(f"the response cannot be sent: {error}") from None
         if opens and self._expects_continue():
             # RFC 9110 7.8: "MUST send a 100 (Continue) response before sending a 101".
-            self._to_send += self._http.send(h11.InformationalResponse(status_code=100, headers=[]))
-        self._to_send += self._http.send(event) + body
-        self._http = None
-        self.accepted = opens
-        if not opens:
-            self.subprotocol = None
-        if not opens or not extensions:
-            self.compression = None
+            first = self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+            return first + (self._http.send(event) or b"")
+        return self._http.send(event) or b""
 
     def _expects_continue(self) -> bool:
         assert self.request is not None

@@ -27,7 +27,7 @@ from __future__ import annotations
 import enum
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from ..codec import Event, Failure
 from ..connection import Connection as Protocol
@@ -71,6 +71,10 @@ class Deadline(enum.Enum):
     TCP_CLOSE = "the peer's end of TCP"
 
 
+# The queue of a connection that has received nothing: a deque takes 760 bytes.
+NO_MESSAGES: Final = cast("deque[Data]", ())
+
+
 class Base:
     """State and facts. The verbs at the end are the adapter's."""
 
@@ -107,7 +111,7 @@ class Base:
         self._stage = Stage.CONNECTING if protocol.ready_state is ReadyState.CONNECTING else Stage.OPEN
         self._deadline: Deadline | None = None
         self._deadline_at = 0.0
-        self._messages: deque[Data] = deque()
+        self._messages: deque[Data] = NO_MESSAGES
         self._pings = PendingPings()
         self._blocked = False  # the peer reads slower than we write
         self._cause: BaseException | None = None  # why the connection is lost, if it was not the peer's Close

@@ -197,9 +197,11 @@ class Ending(Keepalive):
         self._batch.clear()
         self._backlog = None
         self._feed = self._decoder.feed  # `_hold` would hold us
-        closed = self._closed_exception()
-        for waiter in self._pings.abandon():
-            self._pong_lost(waiter, closed)
+        waiters = self._pings.abandon()
+        if waiters:
+            closed = self._closed_exception()
+            for waiter in waiters:
+                self._pong_lost(waiter, closed)
         self._wake()
 
     @property

@@ -20,11 +20,12 @@ Reading pauses for a reason, and goes on when no reason is left:
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from ..connection import Connection as Protocol
 from ..limits import queue_limits
-from .base import Data, Stage
+from .base import NO_MESSAGES, Data, Stage
 from .rate import Rate
 from .writing import Writing
 
@@ -93,6 +94,8 @@ class Receiving(Writing):
         if self._rate is not None and self._stage is Stage.OPEN:
             self._look_at_rate(len(messages))
         queue = self._messages
+        if queue is NO_MESSAGES:
+            queue = self._own_queue()
         queue.extend(messages)
         if self._waiter is not None:
             if messages:
@@ -103,6 +106,12 @@ class Receiving(Writing):
             self._queue_size += sum(map(sys.getsizeof, messages))
             if len(queue) > self._high or self._is_too_large():
                 self._queue_is_full(len(messages))
+
+    def _own_queue(self) -> deque[Data]:
+        """Return the queue to add to it."""
+        if self._messages is NO_MESSAGES:
+            self._messages = deque()
+        return self._messages
 
     def _is_too_large(self) -> bool:
         if self._queue_size <= self._limits.max_queue_size:

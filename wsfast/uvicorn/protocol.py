@@ -145,7 +145,7 @@ class WebSocketProtocol(Limited):
 
     def _start_app(self, request: Request) -> None:
         self.scope = make_scope(request, self.transport, self.config, self.app_state)
-        self._messages.append(cast("Any", {"type": "websocket.connect"}))
+        self._own_queue().append(cast("Any", {"type": "websocket.connect"}))
         task = self._loop.create_task(self._run_app())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
