@@ -23,8 +23,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from ..connection import Connection as Protocol
-from ..limits import queue_limits
-from .base import Data, Stage
+from .base import Data, Stage, queue_limits
 from .rate import Rate
 from .writing import Writing
 
