@@ -63,6 +63,8 @@ QUICK: dict[str, tuple[str, ...]] = {
     "test_7692_messages": ("test_examples_of_the_rfc", "test_both_codecs_agree_on_random_streams"),
     # The session, and the connection on an event loop
     "test_7_closing_handshake": (),
+    "test_session_backlog": (),
+    "test_session_causes": (),
     "test_session_ending": (),
     "test_session_queue": (),
     "test_asyncio_connection": ("test_recv_returns_str_for_text_and_bytes_for_binary", "test_facts"),
@@ -76,6 +78,15 @@ QUICK: dict[str, tuple[str, ...]] = {
         "test_origins",
         "test_messages_before_close_are_answered_on_the_wire",
     ),
+    "test_asyncio_broadcast": (
+        "test_the_report_counts_each_connection_once",
+        "test_send_stands_after_what_waits",
+    ),
+    "test_asyncio_drain": ("test_all_are_told_and_leave", "test_the_deadline_cuts"),
+    "test_asyncio_limits": ("test_a_server_fails_with_1009", "test_connections_of_a_server"),
+    "test_asyncio_stats": ("test_frames_of_both_directions", "test_a_block_goes_out_in_one_write"),
+    "test_limits": (),
+    "test_testing": ("test_messages_both_ways", "test_any_frame", "test_time_jumps"),
     # The rest
     "test_architecture": (),
     "test_cli": ("test_version", "test_connect_prints_replies_and_nothing_else"),

@@ -19,10 +19,9 @@ PACKAGE = Path(wsfast.__file__).parent
 
 # From the ground up. A module imports from its own floor and from those below.
 FLOORS = (
-    {"codec", "native", "fallback", "events", "faults", "mistakes", "_origin", "_version"},
+    {"codec", "native", "fallback", "events", "faults", "mistakes", "limits", "_origin", "_version"},
     {
         "session",
-        "limits",
         "connection",
         "handshake",
         "deflate",

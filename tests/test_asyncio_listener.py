@@ -280,6 +280,23 @@ async def test_broadcast_reaches_listeners_and_skips_messages_of_fragments() -> 
 
 
 @without_io
+async def test_what_is_sent_comes_after_broadcasts_that_wait() -> None:
+    wired = listen(Recorder(a=lambda connection: connection.send("3")))
+    wired.connection.pause_writing()
+    broadcast([wired.connection], "1", slow="wait")
+    assert wired.transport.take() == []
+    wired.connection.send("2")
+    assert wired.transport.take() == [text("1"), text("2")]
+    wired.connection.resume_writing()
+    wired.connection.send_fragment("x")
+    wired.connection.pause_writing()
+    wired.connection.send_fragment("y", fin=True)
+    wired.connection.resume_writing()
+    wired.receive_text("a")
+    assert wired.transport.take()[-1] == text("3")
+
+
+@without_io
 async def test_there_is_no_recv() -> None:
     connection = listen(Recorder()).connection
     with pytest.raises(TypeError, match="on_message"):

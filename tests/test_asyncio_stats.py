@@ -148,16 +148,26 @@ async def test_a_block_goes_out_in_one_write() -> None:
     wired = wire(Role.SERVER)
     with wired.connection.batch():
         await wired.connection.send("a")
-        await wired.connection.send(["b", "c"])
+        await wired.connection.send("b")
         await turns(3)
         assert wired.transport.writes == []
         assert wired.connection.stats().batch_size > 0
         await wired.connection.send(b"d")
     assert len(wired.transport.writes) == 1
     frames = wired.transport.take()
-    assert [frame.payload for frame in frames] == [b"a", b"b", b"c", b"", b"d"]
+    assert [frame.payload for frame in frames] == [b"a", b"b", b"d"]
     await wired.connection.send("e")
     assert wired.transport.take() == [text("e")], "at once"
+
+
+@without_io
+async def test_fragments_go_out_as_they_come() -> None:
+    """A block of another task may wait for the end of their message."""
+    wired = wire(Role.SERVER)
+    with wired.connection.batch():
+        await wired.connection.send("a")
+        await wired.connection.send(["b", "c"])
+        assert [frame.payload for frame in wired.transport.take()] == [b"a", b"b", b"c", b""]
 
 
 @without_io

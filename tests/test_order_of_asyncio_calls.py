@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import get_args
 
 import pytest
 from asyncio_helpers import Received, Wired, all_done, both_roles, run, take_all, wire
 from helpers import CLOSE, CONTINUATION, PING, PONG, TEXT
 
+from wsfast.asyncio.broadcasting import Policy, broadcast
 from wsfast.connection import ReadyState
 from wsfast.events import Role
 from wsfast.exceptions import ConcurrencyError, ConnectionClosed
@@ -41,6 +43,8 @@ class Play:
         self.n_fed = 0
         self.sent: list[str] = []  # texts whose send() returned
         self.n_asked = 0
+        self.has_coalesced = False
+        self.broadcasts: list[str] = []  # in the order of the calls
         self.has_closed = False
         self.written: list[Received] = []
 
@@ -73,6 +77,25 @@ class Play:
 
         await self.connection.send(fragments() if self.random.random() < 0.5 else list(text))
         self.sent.append(text)
+
+    async def send_batch(self) -> None:
+        with self.connection.batch():
+            await self.send()
+            await self.send()
+
+    def broadcast(self) -> None:
+        self.n_asked += 1
+        text = f"broadcast {self.n_asked}"
+        slow = self.random.choice([*get_args(Policy)])
+        report = broadcast(
+            [self.connection], text, slow=slow, coalesce=self.random.choice([None, None, "key"])
+        )
+        self.has_coalesced |= bool(report.coalesced)
+        self.broadcasts.append(text)
+        if report.sent:
+            self.sent.append(text)
+        if slow == "wait":
+            self.start(report._wait)  # type: ignore[arg-type]
 
     async def ping(self) -> None:
         await (await self.connection.ping())
@@ -129,6 +152,7 @@ class Play:
     async def run(self) -> None:
         often = [self.recv, self.send, self.feed, self.cancel, self.send, self.recv, self.feed]
         seldom = [self.send_fragments, self.ping, self.pong, self.block, self.unblock, self.unblock]
+        seldom += [self.broadcast, self.send_batch]
         rare = [self.close, self.wait_closed]
         for step in range(N_STEPS):
             of = often if self.random.random() < 0.7 else seldom
@@ -141,6 +165,9 @@ class Play:
                 await asyncio.sleep(0)
         await all_done()
         self.unblock()
+        if self.connection._n_holds:  # a block of batch() that waited ends now, and writes what it holds
+            await all_done()
+            self.unblock()
         self.end()
         await self.connection.wait_closed()
         _, running = await asyncio.wait(self.tasks, timeout=5)
@@ -171,6 +198,10 @@ class Play:
                 if frame.fin:
                     texts.append(message.decode())
                     message = None
+        numbers = [self.broadcasts.index(text) for text in texts if text in self.broadcasts]
+        assert len(set(numbers)) == len(numbers), "none is written twice"
+        if not self.has_coalesced:
+            assert numbers == sorted(numbers)
         assert [frame.opcode for frame in frames if frame.opcode == CLOSE] in ([], [CLOSE])
         assert CLOSE not in [frame.opcode for frame in frames[:-1]], "5.5.1: nothing is sent after it"
         assert not set(self.sent) - set(texts), "a send that returned was written"

@@ -171,6 +171,23 @@ def test_a_mistake_in_close_changes_nothing() -> None:
     assert desk.take() == [text("a")]
 
 
+def test_nothing_goes_out_inside_a_message_of_fragments() -> None:
+    """RFC 6455 5.4. On asyncio none begins while messages wait; another adapter may let it."""
+    desk = slow_desk()
+    deliver(desk, "a", Slow.DROP_OLDEST)
+    desk.protocol.encoder.fragment("x")
+    desk.writing_resumed()
+    assert desk.take() == []
+    desk.protocol.encoder.fragment("y", True)
+    desk._write_backlog()
+    assert desk.take() == [text("a")]
+    desk.writing_blocked()
+    deliver(desk, "b", Slow.DROP_OLDEST)
+    desk.protocol.encoder.fragment("x")
+    desk.start_close()
+    assert desk.take() == [close(1000)]
+
+
 def test_a_failed_connection_sends_nothing_that_waits() -> None:
     desk = slow_desk()
     deliver(desk, "a", Slow.DROP_OLDEST)

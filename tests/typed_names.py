@@ -15,7 +15,13 @@ def names(
     client: wsfast.handshake.ClientHandshake,
     server: wsfast.asyncio.Server,
     uri: wsfast.uri.WebSocketURI,
+    closed: wsfast.ConnectionClosed,
 ) -> object:
+    limits: wsfast.Limits = wsfast.limits.Limits(max_queue=1)
+    report: wsfast.asyncio.BroadcastReport = wsfast.broadcast(server.connections, "x", slow="wait")
+    cause: wsfast.CloseCause = closed.cause
+    wsfast.broadcast(server.connections, "x", slow="later")  # type: ignore[arg-type]
+    wsfast.testing.pair(client={"limits": limits})
     decoder: wsfast.codec.MessageDecoder = wsfast.codec.MessageDecoder(wsfast.codec.Role.SERVER)
     deflate: wsfast.deflate.Deflate = wsfast.Deflate()
     wsfast.patch.tornado(force=True)
@@ -24,4 +30,11 @@ def names(
     wsfast.patch.torndo()  # type: ignore[attr-defined]
     wsfast.wsaccel.install()
     wsfast.websockets.Conection  # type: ignore[attr-defined]  # noqa: B018
-    return decoder, deflate, wsfast.websockets.ServerConnection, wsfast.websockets.sync.ClientConnection
+    return (
+        report,
+        cause,
+        decoder,
+        deflate,
+        wsfast.websockets.ServerConnection,
+        wsfast.websockets.sync.ClientConnection,
+    )

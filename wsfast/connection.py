@@ -100,6 +100,7 @@ class Connection:
         "_pongs",
         "_random_bytes",
         "_to_send",
+        "cause",
         "close_received",
         "close_sent",
         "compression",

@@ -73,6 +73,8 @@ class Delivering(Connection):
         if self.protocol.ready_state is not _OPEN:
             raise self._closed_exception()
         frame = self._encode(message, text, compress)
+        if self._blocked:
+            self._write_backlog(whole=True)  # broadcasts that wait stand before it
         if self._delivering is not None:
             self._batch.append(frame)
             self._batch_size += len(frame)
@@ -92,8 +94,13 @@ class Delivering(Connection):
         message can be; Pings and Pongs can. Raises as ``send``.
         """
         self._require_open()
-        self._put(self.protocol.encoder.fragment(data, fin, text, compress))
+        frame = self.protocol.encoder.fragment(data, fin, text, compress)
+        if not self.is_fragmenting:
+            self._write_backlog(whole=True)
+        self._put(frame)
         self.is_fragmenting = self.protocol.encoder.in_message
+        if not self.is_fragmenting:
+            self._write_backlog()
 
     def ping(self, data: str | Buffer | None = None) -> bytes:  # type: ignore[override]
         """Send a Ping of at most 125 bytes, by default of 4 random ones, and return them (RFC 6455 5.5.2).

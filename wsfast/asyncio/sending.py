@@ -88,7 +88,8 @@ class Sending(TransportSession):
         """Send the frames of a block in one write: ``with ws.batch(): await ws.send(...); await ws.send(...)``.
 
         They go out at the end of the block, whether it fails or not. They go out earlier if 64 KiB are collected, when
-        ``recv`` has to wait, and before a Ping, a Pong or a Close.
+        ``recv`` has to wait, and before a Ping, a Pong, a Close or a fragment. Do not wait for anything else in the
+        block: what other tasks send on this connection is held, too.
         """
         self.hold_batch()
         try:
@@ -175,11 +176,9 @@ class Sending(TransportSession):
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:
             await self._raise_closed()
-        if self._n_holds:
-            self._add_to_batch(frame)
-        else:
-            self._flush()
-            self._write(frame)
+        # Not into a batch: an iterable has its own pace, and a block of another task may wait for its end.
+        self._flush()
+        self._write(frame)
         await self._after_sending()
         return "" if isinstance(fragment, str) else b""
 

@@ -105,4 +105,6 @@ class Waiter:
             try:
                 raise cancelled
             finally:
-                del cancelled  # its traceback has this frame: a circle, which would keep all that the task had
+                del (
+                    cancelled
+                )  # its traceback has this frame: a circle, which would keep all that the task had

@@ -8,7 +8,7 @@
 
 from .admission import Admission
 from .backlog import Backlog, Delivery, Outcome, Slow
-from .base import Data, Deadline, Stage
+from .base import Data, Deadline, Stage, queue_limits
 from .receiving import HANDSHAKE, QUEUE, TURN_BOUNDS
 from .session import Session
 from .stats import FrameCounter, RoundTrips, Stats, Traffic
@@ -33,4 +33,5 @@ __all__ = [
     "Stage",
     "Stats",
     "Traffic",
+    "queue_limits",
 ]

@@ -56,6 +56,8 @@ class Admission:
         """Note a connection that was accepted; return False if it is to be cut at once."""
         limits = self._limits
         per_address = limits.max_connections_per_address
+        if per_address is None and limits.max_connections is None:
+            return True  # an entry for each would be 1 % of an idle connection
         network = None if per_address is None else network_of(address)
         if limits.max_connections is not None and len(self._admitted) >= limits.max_connections:
             refusal = _FULL

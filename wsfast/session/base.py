@@ -34,7 +34,7 @@ from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Agreement
 from ..exceptions import ConnectionClosed
-from ..limits import Limits
+from ..limits import Limits, queue_limits
 from .pings import PendingPings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Base", "Data", "Deadline", "Stage"]
+__all__ = ["Base", "Data", "Deadline", "Stage", "queue_limits"]
 
 Data: TypeAlias = str | bytes
 

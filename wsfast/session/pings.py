@@ -21,13 +21,13 @@ MAX_PENDING = 1024
 class PendingPings:
     """The Pings of one connection that were not answered yet, in the order in which they were sent."""
 
-    __slots__ = ("_longest", "_n", "_pending", "_shortest", "_sum", "latency")
+    __slots__ = ("_pending", "_times", "latency")
 
     def __init__(self) -> None:
         self.latency = 0.0
         """Round-trip time of the last Ping that was answered, in seconds; 0 before the first."""
-        self._n = 0  # Pings that were answered, and their times
-        self._shortest = self._longest = self._sum = 0.0
+        # Of Pings that were answered: their number, the shortest and the longest time, and the sum of all.
+        self._times: tuple[int, float, float, float] | None = None
         self._pending: dict[bytes, tuple[Any, float]] = {}
 
     def __contains__(self, payload: bytes) -> bool:
@@ -79,10 +79,8 @@ class PendingPings:
             waiter, sent_at = self._pending.pop(pending)
             answered.append((waiter, now - sent_at))
         self.latency = latency = answered[-1][1]
-        self._shortest = min(self._shortest, latency) if self._n else latency
-        self._longest = max(self._longest, latency)
-        self._n += 1
-        self._sum += latency
+        n, shortest, longest, total = self._times or (0, latency, latency, 0.0)
+        self._times = n + 1, min(shortest, latency), max(longest, latency), total + latency
         return answered
 
     @property
@@ -93,9 +91,10 @@ class PendingPings:
     @property
     def round_trips(self) -> RoundTrips:
         """The times of the Pings whose own Pong came."""
-        return RoundTrips(
-            self._n, self.latency, self._shortest, self._longest, self._sum / self._n if self._n else 0.0
-        )
+        if self._times is None:
+            return RoundTrips(0, 0.0, 0.0, 0.0, 0.0)
+        n, shortest, longest, total = self._times
+        return RoundTrips(n, self.latency, shortest, longest, total / n)
 
     def abandon(self) -> list[Any]:
         """Forget all; return who still waits."""

@@ -24,8 +24,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from ..connection import Connection as Protocol
-from ..limits import queue_limits
-from .base import NO_MESSAGES, Data, Stage
+from .base import NO_MESSAGES, Data, Stage, queue_limits
 from .rate import Rate
 from .writing import Writing
 

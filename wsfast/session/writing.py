@@ -138,11 +138,18 @@ class Writing(Base):
         return outcome
 
     def _write_backlog(self, *, whole: bool = False) -> None:
-        """Write what waits, while the peer takes it; ``whole``: all of it, as nothing can be written later."""
+        """Write what waits, while the peer takes it; ``whole``: all of it, as nothing can be written later.
+
+        Inside a message of fragments nothing can be (RFC 6455 5.4): an adapter calls this again after it.
+        """
         backlog = self._backlog
         if backlog is None:
             return
         self._flush()
+        if self.protocol.encoder.in_message:
+            if whole:
+                self._backlog = None
+            return
         while backlog and (whole or not self._blocked):
             self._write(backlog.take().frame_for(self.protocol))
         if not backlog:

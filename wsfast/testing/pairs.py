@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ..asyncio.client import ClientConnection, connect
 from ..asyncio.server import Server, ServerConnection, serve
@@ -57,9 +57,9 @@ class _Connect(connect):
         return client
 
 
-def listen(handler: Handler, options: Mapping[str, Any] | None) -> Server:
-    """Make a server without sockets."""
-    server = serve(handler, **(options or {}))
+def listen(handler: Handler | None, options: Mapping[str, Any] | None) -> Server:
+    """Make a server without sockets. No handler: the options have something in its place."""
+    server = serve(cast("Handler", handler), **(options or {}))
 
     async def create_server(factory: object) -> _Listening:
         return _Listening()
@@ -77,7 +77,7 @@ def dial(server: Server, uri: str, options: Mapping[str, Any] | None, chunk_size
 
 @contextlib.asynccontextmanager
 async def connect_to(
-    handler: Handler,
+    handler: Handler | None,
     *,
     uri: str = URI,
     client: Mapping[str, Any] | None = None,

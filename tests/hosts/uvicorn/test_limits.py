@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from serving import CLOSE, TEXT, Wire, frame, in_loop
+from serving import CLOSE, ROOT, TEXT, Wire, frame, in_loop
 from test_protocol import DEFLATE, App, close_payload, echo
 from uvicorn.server import ServerState
 
+import wsfast
 from wsfast.limits import Limits
 from wsfast.session.admission import MAX_REFUSALS
 from wsfast.uvicorn import WebSocketProtocol
@@ -123,3 +124,19 @@ async def test_a_ratio() -> None:
     wire.feed(b"\xc2\xfe" + len(masked).to_bytes(2, "big") + b"\x37\xfa\x21\x3d" + masked)
     await wire.settle()
     assert b"exceeds max_ratio 100" in wire.sent
+
+
+@in_loop
+async def test_the_block_of_the_docs() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text("utf-8")
+    [block] = [
+        block for block in page.split("```") if "wsfast.uvicorn" in block and block.startswith("python")
+    ]
+    names: dict[str, Any] = {"wsfast": wsfast}
+    exec(compile(block.removeprefix("python"), "docs/limits.md", "exec"), names)
+    state = ServerState()
+    for _ in range(20):
+        await Wire(echo, ws=names["Protocol"], state=state).opened()
+    refused = Wire(echo, ws=names["Protocol"], state=state)
+    await refused.settle()
+    assert refused.sent.startswith(b"HTTP/1.1 429 ")
