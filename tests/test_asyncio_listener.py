@@ -293,6 +293,7 @@ async def test_what_is_sent_comes_after_broadcasts_that_wait() -> None:
     wired.connection.send_fragment("y", fin=True)
     wired.connection.resume_writing()
     wired.receive_text("a")
+    await turns(2)
     assert wired.transport.take()[-1] == text("3")
 
 
