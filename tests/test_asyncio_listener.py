@@ -479,6 +479,26 @@ async def test_sending_on_has_a_bound() -> None:
     assert transport.take() == [text("full"), text("x"), close(1008, "reads too slowly")]
 
 
+@pytest.mark.parametrize("inside", [True, False])
+@without_io
+async def test_a_loop_that_sends_hears_that_the_peer_is_gone(inside: bool) -> None:
+    """TCP may be closing before the loop has told us, and takes all that is written."""
+
+    def send_for_ever(connection: ListenerConnection) -> None:
+        connection.transport.abort()
+        for _ in range(100_000):
+            connection.send("x" * 100)
+        raise AssertionError("nobody told the sender")
+
+    wired = listen(Recorder(go=send_for_ever))
+    if inside:
+        wired.receive_text("go")
+    else:
+        with pytest.raises(ConnectionClosed):
+            send_for_ever(wired.connection)
+    await wired.connection.wait_closed()
+
+
 # The end
 
 

@@ -77,9 +77,9 @@ class Delivering(Connection):
             self._batch.append(frame)
             self._batch_size += len(frame)
             if self._batch_size >= MAX_BATCH_SIZE:
-                self._flush()
+                self._write_now(b"")
         else:
-            self._write(frame)
+            self._write_now(frame)
         if self._blocked:
             self._check_unsent()
 
@@ -137,14 +137,22 @@ class Delivering(Connection):
     def _put(self, frame: bytes) -> None:
         """Write a frame, or collect it inside a callback."""
         if self._delivering is None:
-            self._write(frame)
+            self._write_now(frame)
         else:
             self._batch.append(frame)
             self._batch_size += len(frame)
             if self._batch_size >= MAX_BATCH_SIZE:
-                self._flush()
+                self._write_now(b"")
         if self._blocked:
             self._check_unsent()
+
+    def _write_now(self, frame: bytes) -> None:
+        """Write what was collected, and the frame; raise if TCP is closing: the sender may be a loop."""
+        if self._is_gone():
+            raise self._closed_exception()
+        self._flush()
+        if frame:
+            self._write(frame)
 
     def _check_unsent(self) -> None:
         """The peer reads slowly, and the application sends on: that has a bound."""
