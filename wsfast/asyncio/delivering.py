@@ -14,6 +14,7 @@ So nothing has to be asked for after each message.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -73,7 +74,7 @@ class Delivering(Connection):
         if self.protocol.ready_state is not _OPEN:
             raise self._closed_exception()
         frame = self._encode(message, text, compress)
-        if self._delivering is not None:
+        if self._delivering is not None or self._batch:
             self._batch.append(frame)
             self._batch_size += len(frame)
             if self._batch_size >= MAX_BATCH_SIZE:
@@ -136,7 +137,7 @@ class Delivering(Connection):
 
     def _put(self, frame: bytes) -> None:
         """Write a frame, or collect it inside a callback."""
-        if self._delivering is None:
+        if self._delivering is None and not self._batch:
             self._write_now(frame)
         else:
             self._batch.append(frame)
@@ -214,7 +215,7 @@ class Delivering(Connection):
         if self._delivering is not None:
             rest = list(self._delivering)  # this ends the loop that delivers
             if rest:
-                self._messages.extendleft(reversed(rest))
+                self._messages = deque((*rest, *self._messages))
                 self._queue_size = sum(map(sys.getsizeof, self._messages))
         if self._stage is Stage.OPEN:
             self._pause(QUEUE)
@@ -246,7 +247,8 @@ class Delivering(Connection):
         if self._delivering is not None:
             for _ in self._delivering:
                 pass
-        self._messages.clear()
+        if self._messages:
+            self._messages.clear()
 
     # Delivering
 
