@@ -93,7 +93,7 @@ def listen(
     listener: Listener | Callable[[], Listener], role: Role = Role.SERVER, **options: Any
 ) -> Listening:
     """Make a connection that is open, without a socket."""
-    protocol = Protocol(role, **TURN_BOUNDS, **options.pop("protocol", {}))
+    protocol = Protocol(role, **(TURN_BOUNDS | options.pop("protocol", {})))
     options.setdefault("ping_interval", None)
     factory = (lambda: listener) if isinstance(listener, Listener) else listener
     connection = ListenerConnection(protocol, listener=factory, **options)
