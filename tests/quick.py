@@ -72,6 +72,12 @@ QUICK: dict[str, tuple[str, ...]] = {
         "test_fragments_as_text",
         "test_pongs_do_not_pile_up_behind_a_peer_that_does_not_read",
     ),
+    "test_asyncio_listener": (
+        "test_messages_come_inside_the_read",
+        "test_what_follows_in_the_read_waits_while_reading_is_paused",
+        "test_a_callback_that_raises_closes_with_1011_and_is_logged_once",
+        "test_echo_of_listeners_at_both_ends",
+    ),
     "test_asyncio_client": ("test_async_with", "test_fragments_over_a_socket", "test_wss"),
     "test_asyncio_server": (
         "test_echo",

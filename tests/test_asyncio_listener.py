@@ -44,7 +44,7 @@ from wsfast.connection import Connection as Protocol
 from wsfast.connection import ReadyState
 from wsfast.events import Role
 from wsfast.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
-from wsfast.session import TURN_BOUNDS
+from wsfast.session import TURN_BOUNDS, Deadline
 
 
 class Recorder(Listener):
@@ -93,7 +93,7 @@ def listen(
     listener: Listener | Callable[[], Listener], role: Role = Role.SERVER, **options: Any
 ) -> Listening:
     """Make a connection that is open, without a socket."""
-    protocol = Protocol(role, **TURN_BOUNDS, **options.pop("protocol", {}))
+    protocol = Protocol(role, **(TURN_BOUNDS | options.pop("protocol", {})))
     options.setdefault("ping_interval", None)
     factory = (lambda: listener) if isinstance(listener, Listener) else listener
     connection = ListenerConnection(protocol, listener=factory, **options)
@@ -400,6 +400,21 @@ async def test_a_read_inside_a_callback_comes_after_it() -> None:
     assert listener.heard == ["open", *"abcde"]
 
 
+@without_io
+async def test_a_read_inside_a_callback_that_pauses_comes_after_the_rest() -> None:
+    def read_and_pause(connection: ListenerConnection) -> None:
+        wired.receive_text("c", "d")
+        connection.pause_reading()
+
+    listener = Recorder(a=read_and_pause)
+    wired = listen(listener)
+    wired.receive_text("a", "b")
+    assert listener.heard == ["open", "a"]
+    wired.connection.resume_reading()
+    await all_done()
+    assert listener.heard == ["open", *"abcd"]
+
+
 class Filling(FakeTransport):
     """Its peer reads nothing: after the first write, writing is paused."""
 
@@ -495,6 +510,26 @@ async def test_sending_on_has_a_bound() -> None:
         wired.connection.send("x")
     assert wired.transport.take() == []
     assert transport.take() == [text("full"), text("x"), close(1008, "reads too slowly")]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@without_io
+async def test_a_loop_that_sends_hears_that_the_peer_is_gone(inside: bool) -> None:
+    """TCP may be closing before the loop has told us, and takes all that is written."""
+
+    def send_for_ever(connection: ListenerConnection) -> None:
+        connection.transport.abort()
+        for _ in range(100_000):
+            connection.send("x" * 100)
+        raise AssertionError("nobody told the sender")
+
+    wired = listen(Recorder(go=send_for_ever))
+    if inside:
+        wired.receive_text("go")
+    else:
+        with pytest.raises(ConnectionClosed):
+            send_for_ever(wired.connection)
+    await wired.connection.wait_closed()
 
 
 # The end
@@ -628,6 +663,25 @@ async def test_keepalive_ends_a_silent_peer_though_reading_is_paused() -> None:
 
 
 @without_io
+async def test_keepalive_keeps_a_peer_whose_messages_are_taken_slowly() -> None:
+    """It is right to wait for us, and its Pong may be behind what it sent."""
+
+    def take_slowly(connection: ListenerConnection) -> None:
+        connection.pause_reading()
+        asyncio.get_running_loop().call_later(15, connection.resume_reading)
+
+    listener = Recorder(**{f"{number}": take_slowly for number in range(20)})
+    wired = listen(listener, ping_interval=20, ping_timeout=20)
+    wired.receive_text(*map(str, range(20)))
+    await asyncio.sleep(250)
+    assert wired.connection.ready_state is ReadyState.OPEN
+    assert listener.heard[-1] == "16"
+    wired.transport.break_off(ConnectionResetError())
+    await wired.connection.wait_closed()
+    await asyncio.sleep(20)  # the last timer
+
+
+@without_io
 async def test_close_returns_an_awaitable_of_the_end() -> None:
     listener = Recorder()
     wired = listen(listener)
@@ -654,6 +708,23 @@ async def test_messages_that_the_peer_sent_before_it_heard_of_our_close_still_co
     await wired.finish()
 
 
+@without_io
+async def test_what_comes_after_our_close_while_reading_is_paused_has_no_hole() -> None:
+    """Of what nobody takes ``max_queue`` messages are kept; the first that has no room is dropped, and all after it."""
+    listener = Recorder()
+    wired = listen(listener, max_queue=4)
+    wired.connection.pause_reading()
+    wired.connection.close()
+    for number in range(6):
+        wired.receive_text(f"{number}")
+    wired.connection.resume_reading()
+    await all_done()
+    wired.receive_text("6")
+    assert listener.heard == ["open", *"0123"]
+    wired.receive_close()
+    await wired.finish()
+
+
 @pytest.mark.parametrize("call", ["fail", "abort"])
 @without_io
 async def test_after_fail_or_abort_no_message_comes(call: str) -> None:
@@ -675,6 +746,18 @@ async def test_after_fail_or_abort_no_message_comes(call: str) -> None:
     await all_done()
     assert listener.heard == ["open", "a"]
     assert len(listener.closed) == 1
+
+
+@without_io
+async def test_a_callback_that_pauses_and_closes_before_the_peer_s_close_is_acted_on() -> None:
+    """The end of TCP is all that is waited for."""
+    listener = Recorder(a=lambda connection: (connection.pause_reading(), connection.close()))
+    wired = listen(listener)
+    wired.receive(wired.frame(TEXT, "a"), wired.frame(TEXT, "b"), wired.close_frame())
+    assert wired.connection._deadline is Deadline.TCP_CLOSE
+    assert wired.transport.take() == [close(1000)]
+    await wired.finish()
+    assert listener.heard == ["open", "a", "b"]
 
 
 @pytest.mark.parametrize("end", ["close", "fail", "abort"])

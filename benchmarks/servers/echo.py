@@ -17,14 +17,25 @@ from ..common.server import Server, available, usable_loop
 from .programs import PROGRAMS
 
 MODULE = "benchmarks.servers.programs"
-USUAL = ("raw", "picows", "picows.websockets", "wsfast", "websockets", "aiohttp", "wsproto")
+USUAL = (
+    "raw",
+    "picows",
+    "picows.websockets",
+    "wsfast-callbacks",
+    "wsfast",
+    "websockets",
+    "aiohttp",
+    "wsproto",
+)
 KNOWN = [name for name in PROGRAMS if name != "canned"]
 REFERENCES = ("picows.websockets", "picows")  # the peers that the others are compared with
 
-# For uvloop: load, the peer, and the largest cost of wsfast as a multiple of the peer's.
+# For uvloop: load, a program of ours, the peer, and the largest cost of ours as a multiple of the peer's.
 PROMISES = (
-    (Load(64, 1), "picows.websockets", 1.1),
-    (Load(64, 64), "picows", 0.35),
+    (Load(64, 1), "wsfast", "picows.websockets", 1.1),
+    (Load(64, 64), "wsfast", "picows", 0.35),
+    (Load(64, 1), "wsfast-callbacks", "picows", 1.05),
+    (Load(64, 64), "wsfast-callbacks", "picows", 0.2),
 )
 
 
@@ -52,12 +63,12 @@ def tables_of(results: Results, loop: str) -> list[Table]:
 
 def bars_of(results: Results, loop: str) -> list[Bar]:
     bars = []
-    for load, peer, limit in PROMISES:
+    for load, ours, peer, limit in PROMISES:
         samples = results.get(load, {})
         measured = None
-        if loop == "uvloop" and "wsfast" in samples and peer in samples:
-            measured = samples["wsfast"].ratio(samples[peer])
-        bars.append(Bar(f"wsfast to {peer}, {load.name}, uvloop", measured, limit))
+        if loop == "uvloop" and ours in samples and peer in samples:
+            measured = samples[ours].ratio(samples[peer])
+        bars.append(Bar(f"{ours} to {peer}, {load.name}, uvloop", measured, limit))
     return bars
 
 

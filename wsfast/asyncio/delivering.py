@@ -14,6 +14,7 @@ So nothing has to be asked for after each message.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
@@ -75,13 +76,13 @@ class Delivering(Connection):
         frame = self._encode(message, text, compress)
         if self._blocked:
             self._write_backlog(whole=True)  # broadcasts that wait stand before it
-        if self._delivering is not None:
+        if self._delivering is not None or self._batch:
             self._batch.append(frame)
             self._batch_size += len(frame)
             if self._batch_size >= MAX_BATCH_SIZE:
-                self._flush()
+                self._write_now(b"")
         else:
-            self._write(frame)
+            self._write_now(frame)
         if self._blocked:
             self._check_unsent()
 
@@ -143,15 +144,23 @@ class Delivering(Connection):
 
     def _put(self, frame: bytes) -> None:
         """Write a frame, or collect it inside a callback."""
-        if self._delivering is None:
-            self._write(frame)
+        if self._delivering is None and not self._batch:
+            self._write_now(frame)
         else:
             self._batch.append(frame)
             self._batch_size += len(frame)
             if self._batch_size >= MAX_BATCH_SIZE:
-                self._flush()
+                self._write_now(b"")
         if self._blocked:
             self._check_unsent()
+
+    def _write_now(self, frame: bytes) -> None:
+        """Write what was collected, and the frame; raise if TCP is closing: the sender may be a loop."""
+        if self._is_gone():
+            raise self._closed_exception()
+        self._flush()
+        if frame:
+            self._write(frame)
 
     def _check_unsent(self) -> None:
         """The peer reads slowly, and the application sends on: that has a bound."""
@@ -213,7 +222,7 @@ class Delivering(Connection):
         if self._delivering is not None:
             rest = list(self._delivering)  # this ends the loop that delivers
             if rest:
-                self._own_queue().extendleft(reversed(rest))
+                self._messages = deque((*rest, *self._messages))
                 self._queue_size = sum(map(sys.getsizeof, self._messages))
         if self._stage is Stage.OPEN:
             self._pause(QUEUE)
@@ -245,7 +254,8 @@ class Delivering(Connection):
         if self._delivering is not None:
             for _ in self._delivering:
                 pass
-        self._own_queue().clear()
+        if self._messages:
+            self._messages.clear()
 
     # Delivering
 

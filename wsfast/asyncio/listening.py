@@ -172,9 +172,8 @@ class ListenerConnection(Delivering):
             self._call(self.listener.on_pause_writing)
 
     def writing_resumed(self) -> None:
-        was_blocked = self._blocked
         super().writing_resumed()
-        if was_blocked and self.listener is not None and self._stage is not Stage.CLOSED:
+        if self.listener is not None and self._stage is not Stage.CLOSED:
             self._let_go(BLOCKED)
             if not self._holds & OVER:
                 self._call(self.listener.on_resume_writing)
