@@ -9,37 +9,56 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import client as client
+    from . import connection as connection
+    from . import router as router
+    from . import server as server
+    from .authentication import basic_auth
     from .broadcasting import broadcast
     from .client import ClientConnection, connect, unix_connect
     from .connection import Connection
+    from .router import Router, route, unix_route
     from .server import Server, ServerConnection, serve, unix_serve
 
 __all__ = [
     "ClientConnection",
     "Connection",
+    "Router",
     "Server",
     "ServerConnection",
+    "basic_auth",
     "broadcast",
     "connect",
+    "route",
     "serve",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]
 
 _HOMES = {
     "ClientConnection": ".client",
     "Connection": ".connection",
+    "Router": ".router",
     "Server": ".server",
     "ServerConnection": ".server",
+    "basic_auth": ".authentication",
     "broadcast": ".broadcasting",
     "connect": ".client",
+    "route": ".router",
     "serve": ".server",
     "unix_connect": ".client",
+    "unix_route": ".router",
     "unix_serve": ".server",
 }
 
 
+_SUBMODULES = {"client", "connection", "router", "server"}
+
+
 def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = getattr(import_module(_HOMES[name], __name__), name)
@@ -47,4 +66,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -28,7 +28,7 @@ from ..printable import shown
 from ..session import HANDSHAKE, TURN_BOUNDS, queue_limits
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, other_options, size_limits
-from .basic_auth import basic_auth
+from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection, Logger
 
