@@ -15,6 +15,10 @@ def names(
     client: wsfast.handshake.ClientHandshake,
     server: wsfast.asyncio.Server,
     uri: wsfast.uri.WebSocketURI,
+    state: wsfast.State,
+    subprotocol: wsfast.Subprotocol,
+    close: wsfast.frames.Close,
+    request: wsfast.http11.Request,
 ) -> object:
     decoder: wsfast.codec.MessageDecoder = wsfast.codec.MessageDecoder(wsfast.codec.Role.SERVER)
     deflate: wsfast.deflate.Deflate = wsfast.Deflate()
@@ -23,5 +27,8 @@ def names(
     wsfast.unpatch("tornado")
     wsfast.patch.torndo()  # type: ignore[attr-defined]
     wsfast.wsaccel.install()
+    wsfast.serve(lambda ws: ws.wait_closed(), process_request=wsfast.basic_auth(credentials=("a", "b")))
+    wsfast.connect("ws://h/", proxy=None, subprotocols=[subprotocol])
+    wsfast.connect("ws://h/", proxy=5)  # type: ignore[arg-type]
     wsfast.websockets.Conection  # type: ignore[attr-defined]  # noqa: B018
     return decoder, deflate, wsfast.websockets.ServerConnection, wsfast.websockets.sync.ClientConnection
