@@ -33,6 +33,11 @@ QUICK: dict[str, tuple[str, ...]] = {
         "test_continuation_without_start_fails_1002",
         "test_text_fragments_may_cut_a_character_anywhere",
     ),
+    "test_5_4_streaming": (
+        "test_what_was_collected_comes_at_once",
+        "test_text_is_checked_across_parts",
+        "test_limits_are_for_the_whole_message",
+    ),
     "test_5_5_control_frames": (
         "test_ping_and_pong_carry_their_payload",
         "test_close_of_one_byte_fails_1002",
@@ -93,6 +98,12 @@ QUICK: dict[str, tuple[str, ...]] = {
     "test_asyncio_stats": ("test_frames_of_both_directions", "test_a_block_goes_out_in_one_write"),
     "test_limits": (),
     "test_testing": ("test_messages_both_ways", "test_any_frame", "test_time_jumps"),
+    "test_asyncio_idioms": (),
+    "test_asyncio_proxy": ("test_ws_through_an_http_proxy", "test_addresses"),
+    "test_asyncio_streaming": (
+        "test_parts_come_before_the_end_of_the_message",
+        "test_a_message_that_is_given_up",
+    ),
     # The rest
     "test_architecture": (),
     "test_cli": ("test_version", "test_connect_prints_replies_and_nothing_else"),

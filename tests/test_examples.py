@@ -260,3 +260,54 @@ async def test_broadcast_page() -> None:
         assert await ws.recv() == "hello"
         names["publish"](server.connections, "ABC", 12)
         assert await ws.recv() == "ABC 12"
+
+
+# The scripts in examples/
+
+
+def script(name: str) -> dict[str, Any]:
+    path = ROOT / "examples" / f"{name}.py"
+    names: dict[str, Any] = {"__name__": name}
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
+    return names
+
+
+@in_loop
+async def test_basic_auth_script(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    servers: list[Server] = []
+    real_serve = wsfast.serve
+
+    def serve(*args: Any, **options: Any) -> Server:
+        servers.append(real_serve(*args, **options))
+        return servers[0]
+
+    monkeypatch.setattr(wsfast, "serve", serve)
+    names = script("basic_auth")
+    serving = asyncio.create_task(names["run_server"](0))
+    while not (servers and servers[0].is_serving()):
+        await asyncio.sleep(0)
+    with pytest.raises(wsfast.InvalidStatus, match="401"):
+        await names["run_client"](f"ws://admin:wrong@127.0.0.1:{port_of(servers[0])}/")
+    client = asyncio.create_task(names["run_client"](f"ws://admin:secret@127.0.0.1:{port_of(servers[0])}/"))
+    while "Hello, admin!\n" not in capsys.readouterr().out:
+        await asyncio.sleep(0.01)
+    for task in (client, serving):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@in_loop
+async def test_router_script() -> None:
+    pytest.importorskip("werkzeug")
+    async with script("router")["make_server"](0) as server:
+        async with wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/room/7") as ws:
+            assert await ws.recv() == "this is room 7"
+        with pytest.raises(wsfast.InvalidStatus, match="404"):
+            await wsfast.connect(f"ws://127.0.0.1:{port_of(server)}/other")
+
+
+@in_loop
+async def test_streaming_script(capsys: pytest.CaptureFixture[str]) -> None:
+    await script("streaming")["main"]()
+    assert capsys.readouterr().out == "you asked: what is a frame? \n"

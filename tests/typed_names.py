@@ -16,6 +16,10 @@ def names(
     server: wsfast.asyncio.Server,
     uri: wsfast.uri.WebSocketURI,
     closed: wsfast.ConnectionClosed,
+    state: wsfast.State,
+    subprotocol: wsfast.Subprotocol,
+    close: wsfast.frames.Close,
+    request: wsfast.http11.Request,
 ) -> object:
     limits: wsfast.Limits = wsfast.limits.Limits(max_queue=1)
     report: wsfast.asyncio.BroadcastReport = wsfast.broadcast(server.connections, "x", slow="wait")
@@ -29,6 +33,9 @@ def names(
     wsfast.unpatch("tornado")
     wsfast.patch.torndo()  # type: ignore[attr-defined]
     wsfast.wsaccel.install()
+    wsfast.serve(lambda ws: ws.wait_closed(), process_request=wsfast.basic_auth(credentials=("a", "b")))
+    wsfast.connect("ws://h/", proxy=None, subprotocols=[subprotocol])
+    wsfast.connect("ws://h/", proxy=5)  # type: ignore[arg-type]
     wsfast.websockets.Conection  # type: ignore[attr-defined]  # noqa: B018
     return (
         report,

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .patch import unpatch
 
 if TYPE_CHECKING:  # The names that programs import from the top of ``websockets``.
-    from .asyncio.basic_auth import basic_auth as basic_auth
+    from .asyncio.authentication import basic_auth as basic_auth
     from .asyncio.client import ClientConnection as ClientConnection
     from .asyncio.router import Router as Router
     from .asyncio.router import route as route
@@ -176,7 +176,7 @@ _HOMES = {
 
 # Names that programs import from the top of ``websockets``. The documented places are the modules.
 _NAMES_OF_WEBSOCKETS = {
-    ".asyncio.basic_auth": "basic_auth",
+    ".asyncio.authentication": "basic_auth",
     ".asyncio.client": "ClientConnection",
     ".asyncio.router": "Router route unix_route",
     ".asyncio.server": "Server ServerConnection",

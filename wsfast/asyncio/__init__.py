@@ -9,11 +9,13 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .authentication import basic_auth
     from .broadcasting import BroadcastReport, Outcome, broadcast
     from .client import ClientConnection, ClientListenerConnection, connect, unix_connect
     from .connection import Connection
     from .draining import DrainReport
     from .listening import Listener, ListenerConnection
+    from .router import Router, route, unix_route
     from .server import Server, ServerConnection, ServerListenerConnection, serve, unix_serve
 
 __all__ = [
@@ -25,13 +27,17 @@ __all__ = [
     "Listener",
     "ListenerConnection",
     "Outcome",
+    "Router",
     "Server",
     "ServerConnection",
     "ServerListenerConnection",
+    "basic_auth",
     "broadcast",
     "connect",
+    "route",
     "serve",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]
 
@@ -44,18 +50,27 @@ _HOMES = {
     "Listener": ".listening",
     "ListenerConnection": ".listening",
     "Outcome": ".broadcasting",
+    "Router": ".router",
     "Server": ".server",
     "ServerConnection": ".server",
     "ServerListenerConnection": ".server",
+    "basic_auth": ".authentication",
     "broadcast": ".broadcasting",
     "connect": ".client",
+    "route": ".router",
     "serve": ".server",
     "unix_connect": ".client",
+    "unix_route": ".router",
     "unix_serve": ".server",
 }
 
 
+_SUBMODULES = {"client", "connection", "router", "server"}
+
+
 def __getattr__(name: str) -> object:
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value = getattr(import_module(_HOMES[name], __name__), name)
@@ -63,4 +78,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

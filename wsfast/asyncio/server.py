@@ -30,7 +30,7 @@ from ..session import HANDSHAKE, TURN_BOUNDS, Admission
 from . import fastnet
 from .accepting import Acceptor, Listening, accepts_poorly
 from .arguments import check_handler, limits_of, other_options, with_ratio
-from .basic_auth import basic_auth
+from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection, Logger
 from .draining import DrainReport, drain
