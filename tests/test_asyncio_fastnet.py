@@ -16,11 +16,13 @@ from asyncio_helpers import (
     in_both_loops,
     in_loop,
     port_of,
+    run,
     server_tls,
     tcp_client,
 )
 
 from wsfast.asyncio import ClientConnection, ServerConnection, connect, fastnet, serve
+from wsfast.asyncio.buffered import BufferedReceiver, CopyingReceiver
 
 pytest.importorskip("aiofastnet")
 
@@ -169,6 +171,26 @@ async def test_peer_that_leaves_in_the_tls_handshake_is_no_error_of_ours() -> No
         async with connect(f"wss://localhost:{port_of(server)}/", ssl=client_tls(), host=HOST) as ws:
             await ws.send("still here")
             assert await ws.recv() == "still here"
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop", "aiofastnet", "aiofastnet-uvloop"])
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_the_shared_buffer_is_used_where_it_wins(loop_name: str, tls: bool) -> None:
+    """uvloop has one of its own, but not for TLS. In place is for transports that keep nothing when they are paused."""
+
+    async def main() -> type[asyncio.BaseProtocol]:
+        async with serve(echo, HOST, 0, ssl=server_tls() if tls else None) as server:
+            uri = f"{'wss' if tls else 'ws'}://localhost:{port_of(server)}/"
+            async with connect(uri, host=HOST, ssl=client_tls() if tls else None) as ws:
+                await ws.send("x" * 300_000)
+                assert await ws.recv() == "x" * 300_000
+                return type(ws.transport.get_protocol())
+
+    if loop_name == "uvloop" and not tls:
+        expected: type[asyncio.BaseProtocol] = ClientConnection
+    else:
+        expected = CopyingReceiver if tls and loop_name != "asyncio" else BufferedReceiver
+    assert run(main(), loop_name) is expected
 
 
 @in_loop

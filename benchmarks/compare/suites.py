@@ -185,7 +185,7 @@ def uvicorn_echoes(parties: list[Version], series: int) -> Iterator[list[Entry]]
 def compressed_echoes(parties: list[Version], series: int) -> Iterator[list[Entry]]:
     for loop, name in itertools.product(LOOPS, ("wsfast, 12 bits", "wsfast, 15 bits")):
         with servers_of(deflate.MODULE, name, loop, parties, series) as servers:
-            subjects = tuple(deflate.DeflateSubject(server) for server in servers)
+            subjects = tuple(deflate.DeflateSubject(server, 2048) for server in servers)
             yield [Entry(f"deflate: {loop}, {name}, 2 KiB of JSON", "us", subjects)]
 
 

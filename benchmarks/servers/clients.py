@@ -3,7 +3,8 @@
 Each client is a process of its own, written like the examples of its documentation, without compression and keepalive.
 It sends a text, waits for the answer, and compares it. All clients talk to one server, which knows no WebSocket and
 answers each frame with the same bytes. Clients and server share one core and take turns; the CPU clock of the client's
-process counts. "floor" is a protocol of asyncio that sends and counts bytes. Linux only.
+process counts. "floor" is a protocol of asyncio that sends and counts bytes. With ``--tls`` those with coroutines go
+over TLS (needs trustme). Linux only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -31,6 +33,8 @@ from ..common.race import Sampled, median_ratio, race
 from ..common.report import Table, add_options, finish
 from ..common.server import Server, ServerError, read_line, running, usable_loop
 
+TLS = "BENCHMARK_TLS"  # set in the environment of a client that uses TLS
+WITH_TLS = ("picows.websockets", "wsfast", "websockets")
 N_SERIES = 3
 CHECK_TURNS = 50
 
@@ -127,8 +131,16 @@ def coroutines(websocket: Any, text: str) -> Exchange:
 
 @asynccontextmanager
 async def by_connect(connect: Any, port: int, text: str) -> AsyncIterator[Exchange]:
-    uri = f"ws://127.0.0.1:{port}/{len(text)}"
-    yield coroutines(await connect(uri, compression=None, ping_interval=None), text)
+    options: dict[str, Any] = {"compression": None, "ping_interval": None}
+    scheme = "ws"
+    if TLS in os.environ:
+        scheme, context = "wss", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = (
+            False,
+            ssl.CERT_NONE,
+        )  # the server made its certificate itself
+        options["ssl"] = context
+    yield coroutines(await connect(f"{scheme}://127.0.0.1:{port}/{len(text)}", **options), text)
 
 
 def picows_websockets(port: int, text: str) -> AbstractAsyncContextManager[Exchange]:
@@ -272,11 +284,15 @@ def run_child(name: str, loop: str, port: str, size: str) -> None:
 class ClientSubject(Sampled):
     """A client process. ``samples``: CPU us of it per echo."""
 
-    def __init__(self, name: str, loop: str, port: int, size: int, sample_seconds: float) -> None:
+    def __init__(
+        self, name: str, loop: str, port: int, size: int, sample_seconds: float, tls: bool = False
+    ) -> None:
         super().__init__()
         self.name = name
         codec = KINDS[name].codec
         environment = {} if codec is None else {"WSFAST_PURE": "1" if codec == "fallback" else ""}
+        if tls:
+            environment[TLS] = "1"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.servers.clients", "child", name, loop, str(port), str(size)],
             stdin=subprocess.PIPE,
@@ -310,16 +326,17 @@ class ClientSubject(Sampled):
 
 
 def measure(
-    names: list[str], loop: str, size: int, rounds: int, sample_seconds: float
+    names: list[str], loop: str, size: int, rounds: int, sample_seconds: float, tls: bool = False
 ) -> dict[str, list[float]]:
     samples: dict[str, list[float]] = {name: [] for name in names}
     n_rounds = -(-rounds // N_SERIES)
     for _ in range(N_SERIES):
         subjects: list[ClientSubject] = []
-        with running([Server("benchmarks.servers.programs", "canned", loop)]) as (server,):
+        module = "benchmarks.servers.tls" if tls else "benchmarks.servers.programs"
+        with running([Server(module, "canned", loop)]) as (server,):
             try:
                 for name in names:
-                    subjects.append(ClientSubject(name, loop, server.port, size, sample_seconds))
+                    subjects.append(ClientSubject(name, loop, server.port, size, sample_seconds, tls))
                 race(subjects, 0, n_rounds, n_rounds)
             finally:
                 for subject in subjects:
@@ -338,6 +355,7 @@ def main() -> int:
     parser.add_argument("--sizes", default="64", metavar="BYTES", help="such as 8,256,102400 (default: 64)")
     parser.add_argument("--rounds", type=int, default=18, metavar="N", help="samples of each (default: 18)")
     parser.add_argument("--sample", type=float, default=0.1, metavar="S", help="seconds (default: 0.1)")
+    parser.add_argument("--tls", action="store_true", help="over TLS, those with coroutines")
     add_options(parser)
     options = parser.parse_args()
     use_one_core()
@@ -345,11 +363,14 @@ def main() -> int:
     machine = announce(named_versions(*packages))
     loop = usable_loop(options.loop)
     names = [name for name, kind in KINDS.items() if kind.needs is None or version_of(kind.needs)]
+    if options.tls:
+        names = [name for name in names if name in WITH_TLS]
     tables = []
     for size in map(int, options.sizes.split(",")):
-        samples = measure(names, loop, size, options.rounds, options.sample)
+        samples = measure(names, loop, size, options.rounds, options.sample, options.tls)
         table = Table(
-            f"clients, {size_name(size)} text, {loop}", "CPU us of the client; ratio: wsfast to this row"
+            f"clients, {size_name(size)} text, {loop}{', TLS' * options.tls}",
+            "CPU us of the client; ratio: wsfast to this row",
         )
         for name, own in samples.items():
             table.rows[name] = {"best": min(own), "median": statistics.median(own)}

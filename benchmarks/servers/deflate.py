@@ -1,6 +1,6 @@
 """The cost of a compressed echo in wsfast's server and in its peers': ``python -m benchmarks.servers.deflate``.
 
-2 KiB of JSON, each message different, compressed with context takeover in both directions. Servers are processes of
+JSON, each message different, compressed with context takeover in both directions. Servers are processes of
 their own, on one core with the client, and the CPU clock of each counts. They take turns, sample by sample; a ratio
 is the median of the ratios inside each round. The peers have their defaults. The bytes of a message are printed,
 because a comparison says little without them. The same zlib with the same settings makes the same bytes.
@@ -29,8 +29,7 @@ from ..common.server import Server, ServerError, available, running, usable_loop
 from .programs import echo
 
 MODULE = "benchmarks.servers.deflate"
-SIZE = 2048
-N_MESSAGES = 400  # messages per sample
+N_MESSAGES = 400  # messages per sample, of 2 KiB or less; fewer of larger ones
 TAIL = b"\x00\x00\xff\xff"
 
 SMALL = {"server_max_window_bits": 12, "client_max_window_bits": 12, "mem_level": 5}
@@ -106,9 +105,10 @@ PROGRAMS = {
 class DeflateSubject(Sampled):
     """Compressed echoes, one by one. ``samples``: CPU us of the server per message."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, size: int) -> None:
         super().__init__()
         self.server = server
+        self.size = size
         self.client = Client(server, extensions="permessage-deflate; client_max_window_bits")
         lines = self.client.head.decode().split("\r\n")
         self.extension = next(line.partition(":")[2].strip() for line in lines if "deflate" in line)
@@ -125,7 +125,8 @@ class DeflateSubject(Sampled):
         return head + KEY + masked(payload, KEY)
 
     def sample(self) -> None:
-        messages = documents(N_MESSAGES, random.Random(self.n_samples))  # the same for all that take turns
+        n = max(50, min(N_MESSAGES, N_MESSAGES * 2048 // self.size))
+        messages = documents(n, self.size, random.Random(self.n_samples))  # the same for all that take turns
         self.n_samples += 1
         frames = [self.frame(message) for message in messages]
         received = []
@@ -142,8 +143,8 @@ class DeflateSubject(Sampled):
         self.samples.append(spent / len(messages) / 1000)
 
 
-def documents(n: int, choose: random.Random) -> list[bytes]:
-    """JSON like that of services: the keys repeat, the values do not. Each has ``SIZE`` bytes."""
+def documents(n: int, size: int, choose: random.Random) -> list[bytes]:
+    """JSON like that of services: the keys repeat, the values do not. Each has ``size`` bytes."""
     made = []
     for _ in range(n):
         rows = [
@@ -154,9 +155,9 @@ def documents(n: int, choose: random.Random) -> list[bytes]:
                 "time": 1_700_000_000 + choose.randrange(10**6),
                 "tags": choose.sample(["a", "news", "x1", "sport", "tech"], 3),
             }
-            for _ in range(20)
+            for _ in range(size // 100 + 1)
         ]
-        made.append(json.dumps(rows).encode()[:SIZE])
+        made.append(json.dumps(rows).encode()[:size])
     return made
 
 
@@ -166,6 +167,7 @@ def main() -> int:
     )
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="uvloop")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="samples of each (default: 15)")
+    parser.add_argument("--size", type=int, default=2048, metavar="BYTES", help="(default: 2048)")
     add_options(parser)
     options = parser.parse_args()
     use_one_core()
@@ -173,9 +175,11 @@ def main() -> int:
     loop = usable_loop(options.loop)
     names = available(MODULE, PROGRAMS)
     with running(Server(MODULE, name, loop) for name in names) as servers:
-        subjects = {server.name: DeflateSubject(server) for server in servers}
+        subjects = {server.name: DeflateSubject(server, options.size) for server in servers}
         race(subjects.values(), 0, options.rounds, options.rounds)
-    table = Table(f"{SIZE} bytes of JSON, one message in flight, {loop}", "CPU us of the server; bytes sent")
+    table = Table(
+        f"{options.size} bytes of JSON, one message in flight, {loop}", "CPU us of the server; bytes sent"
+    )
     notes = []
     for name, subject in subjects.items():
         table.rows[name] = {"us": min(subject.samples), "bytes": subject.n_bytes / subject.n_messages}

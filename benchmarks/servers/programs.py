@@ -156,7 +156,7 @@ async def serve_wsproto(listening: socket.socket) -> object:
     return await asyncio.get_running_loop().create_server(Echo, sock=listening)
 
 
-async def serve_canned(listening: socket.socket) -> object:
+async def serve_canned(listening: socket.socket, **options: Any) -> object:
     """For clients: answer each frame with the same text, without looking at it. The path gives the size of a frame."""
 
     class Canned(asyncio.Protocol):
@@ -174,7 +174,7 @@ async def serve_canned(listening: socket.socket) -> object:
                 self.request_size, self.response = len(frame(text, KEY)), frame(text)
                 self.transport.write(answer(data))
 
-    return await asyncio.get_running_loop().create_server(Canned, sock=listening)
+    return await asyncio.get_running_loop().create_server(Canned, sock=listening, **options)
 
 
 PROGRAMS = {

@@ -41,6 +41,11 @@ async def serve_raw(listening: socket.socket) -> object:
     return await programs.serve_raw(listening, ssl=server_context())
 
 
+async def serve_canned(listening: socket.socket) -> object:
+    """For the clients of ``clients.py``."""
+    return await programs.serve_canned(listening, ssl=server_context())
+
+
 async def serve_picows_websockets(listening: socket.socket) -> object:
     from picows.websockets.asyncio.server import serve
 
@@ -70,6 +75,7 @@ async def serve_websockets(listening: socket.socket) -> object:
 
 
 PROGRAMS = {
+    "canned": Program(serve_canned, tls=True),
     "raw": Program(serve_raw, tls=True),
     "picows.websockets": Program(serve_picows_websockets, "picows", tls=True),
     "wsfast": Program(serve_wsfast, "aiofastnet", "native", tls=True),
