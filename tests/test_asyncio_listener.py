@@ -44,6 +44,7 @@ from wsfast.connection import Connection as Protocol
 from wsfast.connection import ReadyState
 from wsfast.events import Role
 from wsfast.exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from wsfast.limits import Limits
 from wsfast.session import TURN_BOUNDS, Deadline
 
 
@@ -305,6 +306,8 @@ async def test_there_is_no_recv() -> None:
     with pytest.raises(TypeError, match="on_message"):
         async for _ in connection:
             pass
+    with pytest.raises(TypeError, match="on_message"):
+        connection.recv_streaming()
 
 
 # Flow control
@@ -367,6 +370,18 @@ async def test_pausing_in_a_chunk_of_many_turns(connection_codec: ModuleType) ->
     wired.connection.resume_reading()
     await all_done()
     assert listener.heard[1:] == [b"%d" % number for number in range(5000)]
+    assert wired.transport.reading
+
+
+@without_io
+async def test_messages_per_second() -> None:
+    """None is lost; reading pauses until the average is right."""
+    listener = Recorder()
+    wired = listen(listener, limits=Limits(max_messages_per_second=10))
+    wired.receive_text(*"abcdefghijklmnopqrst")
+    assert len(listener.heard) == 21
+    assert not wired.transport.reading
+    await asyncio.sleep(1.1)
     assert wired.transport.reading
 
 

@@ -260,7 +260,7 @@ class Delivering(Connection):
     # Delivering
 
     def data_received(self, data: Buffer) -> None:
-        if self._holds or self._delivering is not None:
+        if self._holds or self._delivering is not None or self._rate is not None:
             super().data_received(data)
             return
         # The usual read: what TransportSession.data_received and _deliver do, without a call in between.
@@ -288,12 +288,14 @@ class Delivering(Connection):
             self._go_on_soon()
 
     def _queue(self, messages: list[Data]) -> None:
-        on_message = self._on_message
+        on_message, n_messages = self._on_message, len(messages)
         if self._with_control is not None:
             messages = [cast("Data", event) for event in self._with_control if isinstance(event, _TOLD)]
             self._with_control = None
             on_message = type(self)._tell
         if not self._holds and self._delivering is None:
+            if self._rate is not None:
+                self._look_at_rate(n_messages)
             self._deliver(messages, on_message)
         elif not self._holds & OVER:
             super()._queue(messages)
@@ -372,6 +374,10 @@ class Delivering(Connection):
     async def recv(self, decode: bool | None = None) -> NoReturn:
         """Do nothing but say that messages go to the listener."""
         raise _no_recv("recv()")
+
+    def recv_streaming(self, decode: bool | None = None) -> NoReturn:
+        """Do nothing but say that messages go to the listener."""
+        raise _no_recv("recv_streaming()")
 
     def __aiter__(self) -> NoReturn:
         raise _no_recv("iteration")
