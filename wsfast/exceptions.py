@@ -255,7 +255,7 @@ class SecurityError(InvalidHandshake):
 
 
 class TooManyHeaders(SecurityError):
-    """The peer's head has more headers than we take."""
+    """For programs written for ``websockets``; a head with too many headers is a ``SecurityError`` here."""
 
 
 class RequestLineTooLong(SecurityError):

@@ -15,7 +15,7 @@ from typing import Any, Final
 import h11
 
 from .._version import __version__
-from ..exceptions import InvalidMessage, InvalidUpgrade, SecurityError, TooManyHeaders
+from ..exceptions import InvalidMessage, InvalidUpgrade, SecurityError
 from ..headers import parse_tokens
 from ..http import Headers, Request, Response, is_token
 from ..printable import shown
@@ -171,7 +171,7 @@ def next_event(http_: h11.Connection) -> Any:
 
 def check_n_headers(event: h11.Request | h11.InformationalResponse | h11.Response, what: str) -> None:
     if len(event.headers) > MAX_HEADERS:
-        raise TooManyHeaders(f"the {what} has {len(event.headers)} headers, more than {MAX_HEADERS}")
+        raise SecurityError(f"the {what} has {len(event.headers)} headers, more than {MAX_HEADERS}")
 
 
 def head_too_large(what: str, max_head_size: int) -> SecurityError:
