@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 
@@ -66,3 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if names is not None and (not names or getattr(item, "originalname", "") in names):
             item.add_marker(pytest.mark.quick)
     items.sort(key=lambda item: item.get_closest_marker("memory") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """Keep all tests and their reports from the collector: some tests run it often, and there are 17,000 of them."""
+    yield
+    if nextitem is None or item.path != nextitem.path:
+        gc.collect()
+        if hasattr(gc, "freeze"):  # PyPy has none
+            gc.freeze()
