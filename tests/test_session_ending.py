@@ -279,19 +279,30 @@ def test_the_peer_that_does_not_close_tcp_is_cut(role: Role) -> None:
 def test_a_peer_that_takes_what_was_written_has_time(role: Role) -> None:
     """A large message and then Close: a slow transfer is not cut."""
     desk = Desk(role)
-    desk.unsent = 16_000
+    desk.unsent = 160_000
     desk.start_close()
     for _ in range(10):
         desk.pass_time(9)
-        desk.unsent -= 1000
+        desk.unsent -= 10_000
         desk.pass_time(1)
     assert desk.calls == []
     desk.receive(desk.close_frame())
-    desk.unsent -= 1000
+    desk.unsent -= 10_000
     desk.pass_time(10)
     assert "abort" not in desk.calls
     desk.pass_time(10)
     assert desk.calls[-1] == "abort"
+
+
+@both_roles
+def test_our_close_alone_is_no_transfer(role: Role) -> None:
+    """The kernel acknowledges it a moment after it was written: ``close_timeout`` counts once all the same."""
+    desk = Desk(role)
+    desk.unsent = 131
+    desk.start_close()
+    desk.unsent = 0
+    desk.pass_time(10)
+    assert desk.calls == ["abort"]
 
 
 def test_a_peer_that_takes_next_to_nothing_has_no_time() -> None:
@@ -310,6 +321,10 @@ def test_an_adapter_that_cannot_half_close_lingers_after_a_fault() -> None:
     desk.linger_after_fault = 1.0  # type: ignore[misc]
     desk.receive(desk.frame(3))
     assert desk.waits_for == (Deadline.TCP_CLOSE, 1)
+    desk.unsent = 4  # the peer has taken the Close since then
+    desk._unsent = 8
+    desk.pass_time(1)
+    assert desk.calls[-1] == "abort"
     other = Desk()
     other.receive(other.close_frame())
     assert other.waits_for == (Deadline.TCP_CLOSE, 10)

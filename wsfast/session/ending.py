@@ -22,7 +22,7 @@ is unsent, and a peer may never take that.
   nobody takes messages: after ``ANSWER_DELAY`` without one taken, or when somebody waits for the end. A message that
   waits can be received afterwards too.
 - ``close_timeout`` is for PEER_CLOSE and TCP_CLOSE together. It begins anew while the peer takes what was written
-  before, a sixteenth of it each time: so at most 16 times, and a slow transfer is not cut.
+  before, a sixteenth of it and 1 KiB each time: so at most 16 times, and a slow transfer is not cut.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ ANSWER_DELAY = 0.25
 _FIRST_LOOK = 0.01
 
 _MAX_EXTENSIONS = 16
+
+# Bytes that a peer has to take at least to be waited for again. A Close frame alone, of 131 bytes, is no slow transfer:
+# that it was not acknowledged at once would else double ``close_timeout``.
+_LEAST_SHARE = 1024
 
 
 class Ending(Keepalive):
@@ -154,7 +158,7 @@ class Ending(Keepalive):
             self._set_deadline(None)
         else:
             self._unsent = self._unsent_size()
-            self._fair_share = max(1, self._unsent // _MAX_EXTENSIONS)
+            self._fair_share = max(_LEAST_SHARE, self._unsent // _MAX_EXTENSIONS)
             self._set_deadline(deadline, self._now() + self.close_timeout)
 
     def _close_is_late(self, now: float, deadline: Deadline) -> None:
