@@ -814,7 +814,7 @@ async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(wsfast.uvicorn.limited, "_CLOSE_TIMEOUT", 0)
     app = App()
     wire = await app.accepted()
-    left = iter([3, 2, 1, 1, 1, 0])
+    left = iter([30_000, 20_000, 10_000, 10_000, 10_000, 0])
     monkeypatch.setattr(wire.transport, "get_write_buffer_size", lambda: next(left))
     wire.protocol.shutdown()
     await until(lambda: wire.transport.calls == ["close", "abort"])
