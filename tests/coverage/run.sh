@@ -54,5 +54,5 @@ for host in "${hosts[@]}"; do
     done
 done
 "$python" -m coverage combine -q
-"$python" -m coverage json -q -o "$work/data/python.json"
+"$python" -m coverage json -q --ignore-errors -o "$work/data/python.json"
 "$python" "$root/tests/coverage/report.py" "$work/tree" "$work/data/python.json" "$@"
