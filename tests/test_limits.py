@@ -128,7 +128,23 @@ def test_a_rate_below_one() -> None:
     assert desk.reading
     desk.receive(desk.text("b"))
     assert not desk.reading
-    assert look(desk) == pytest.approx(10)
+    for second in range(1, 11):
+        assert not desk.reading
+        assert look(desk) == pytest.approx(second), "it looks once a second"
+    assert desk.reading
+
+
+def test_a_debt_of_an_hour_keeps_no_connection_that_has_ended() -> None:
+    """A timer holds the connection: so there is one, and it comes within a second."""
+    desk = rated(1)
+    desk.receive(desk.text(*"a" * 2000))
+    assert desk.rate_at == pytest.approx(1)
+    desk.rate_at = None
+    desk._look_at_rate(1)  # more is read, as the keepalive looks for a sign of life
+    assert desk.rate_at is None, "there is a timer already"
+    desk.end()
+    desk._look_at_rate()
+    assert desk.rate_at is None
 
 
 def test_a_timer_may_come_early() -> None:

@@ -39,6 +39,9 @@ QUEUE, CHUNK, PONGS, HANDSHAKE, RATE = 1, 2, 4, 8, 16
 # Seconds by which a debt may be unpaid: timers come a little early.
 _RATE_TOLERANCE = 0.002
 
+# Seconds after which a debt is looked at again. The timer keeps a connection that has ended for so long.
+_RATE_LOOK = 1.0
+
 # Events and bytes of messages that one turn of the loop decodes. So 256 KiB of anything that a peer could send hold it
 # for some milliseconds (benchmarks, worst_read), and the usual read is not divided.
 TURN_BOUNDS: Final[dict[str, Any]] = {"max_feed_events": 2048, "max_feed_size": 2 * 2**20}
@@ -143,11 +146,17 @@ class Receiving(Writing):
             return
         now = self._now()
         seconds = self._rate.spend(n_messages, now)
-        if seconds > _RATE_TOLERANCE:
+        if n_messages:
+            if seconds <= _RATE_TOLERANCE:
+                return
+            has_timer = self._pauses & RATE
             self._pause(RATE)
-            self._look_at_rate_at(now + seconds)
-        elif not n_messages:
+            if has_timer:
+                return
+        elif seconds <= _RATE_TOLERANCE:
             self._unpause(RATE)
+            return
+        self._look_at_rate_at(now + min(seconds, _RATE_LOOK))
 
     # Pauses
 
