@@ -119,9 +119,7 @@ class Delivering(Connection):
         )
         if payload is not None and len(payload) > 125:
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
-        self._pings.first_of_too_many(
-            lambda waiter: waiter is None
-        )  # nobody waits: earlier ones are forgotten
+        self._pings.forget_unwanted()
         payload = self._pings.add(payload, None, self._now())
         self.protocol.ping(payload)
         self._put(self.protocol.data_to_send())

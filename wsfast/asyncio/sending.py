@@ -219,7 +219,7 @@ class Sending(TransportSession):
         )
         if payload is not None and len(payload) > 125:
             raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
-        while (first := self._pings.first_of_too_many(_gave_up)) is not None:
+        while (first := self._pings.forget_unwanted(asyncio.Future.done)) is not None:
             await asyncio.wait([first])
             await self._may_send(is_control=True)
         answered: asyncio.Future[float] = self._loop.create_future()
@@ -246,10 +246,6 @@ class Sending(TransportSession):
 
     async def wait_closed(self) -> None:
         raise NotImplementedError
-
-
-def _gave_up(answered: asyncio.Future[float]) -> bool:
-    return answered.done()
 
 
 def is_buffer(message: object) -> bool:

@@ -97,7 +97,7 @@ class Keepalive(Receiving):
             return
         assert self._ping_interval is not None
         self.ping_sent_at = now
-        self._pings.first_of_too_many(lambda waiter: False)  # forgets earlier ones of ours
+        self._pings.forget_unwanted()
         self._ping_payload = self.send_ping()
         if self._ping_timeout is None:
             self._set_deadline(Deadline.PING, now + self._ping_interval)

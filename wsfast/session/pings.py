@@ -33,11 +33,10 @@ class PendingPings:
     def __contains__(self, payload: bytes) -> bool:
         return payload in self._pending
 
-    def first_of_too_many(self, gave_up: Callable[[Any], bool]) -> Any:
-        """Return the first waiter if ``MAX_PENDING`` Pings wait; else None.
+    def forget_unwanted(self, gave_up: Callable[[Any], bool] = lambda waiter: False) -> Any:
+        """Forget Pings for which nobody waits, if there are ``MAX_PENDING``. Return the first waiter if so many are left.
 
-        Forgets those whose waiter ``gave_up``, and those whose waiter nobody else keeps: there is nobody to tell. PyPy
-        cannot know the latter.
+        Nobody waits if the waiter is None, ``gave_up``, or is kept by nobody else. PyPy cannot know the latter.
         """
         if len(self._pending) < MAX_PENDING:
             return None
