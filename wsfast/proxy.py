@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import h11
 
-from .exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, ProxyError
+from .exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, ProxyError, SecurityError
 from .handshake.messages import MAX_HEAD_SIZE, check_n_headers, next_event, to_response, to_wire
 from .http import Headers, Response
 from .printable import shown
@@ -160,7 +160,7 @@ class ConnectHandshake:
                     self._take_response(event, data[len(piece) :])
         except h11.RemoteProtocolError as error:
             self._end(InvalidProxyMessage(f"the proxy's response is not valid HTTP: {shown(str(error))}"))
-        except Exception as error:  # too many headers
+        except SecurityError as error:  # too many headers
             self._end(InvalidProxyMessage(str(error)))
         if not self.done and self._n_received == MAX_HEAD_SIZE:
             self._end(
