@@ -265,6 +265,8 @@ class Behaviour:
 
 _SILENT = "- 1011 TimeoutError"
 _GONE = "- - None|- - ConnectionResetError|- - BrokenPipeError|- - TimeoutError"
+GONE = _GONE.split("|")
+
 _CLOSED = (
     "1000 1000 None|1000 1000 TimeoutError|1000 1000 ConnectionResetError|1000 1000 BrokenPipeError"
     "|1000 1000 SSLError"  # "application data after close notify"
@@ -298,8 +300,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         Behaviour(close_and_fin_after_messages, _CLOSED),
         Behaviour(close_after_many_messages, _CLOSED),
         Behaviour(close_and_flood, _CLOSED),
-        # If we write in between, the system tells of the reset before it hands over the Close.
-        Behaviour(close_and_reset, _CLOSED + "|" + _GONE),
+        Behaviour(close_and_reset, _CLOSED),
     )
 }
 
