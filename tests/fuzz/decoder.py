@@ -1,8 +1,9 @@
 """Decoders: the native codec against the fallback, any bytes under any chunking (RFC 6455 5, 8.1, 10.4; RFC 7692).
 
 An input says role, kind of decoder, limits and chunks; then come bytes as they are, or decisions that make frames.
-After each chunk both codecs have returned equal events, and agree on ``failure`` and ``has_control``. The whole stream
-in one chunk, and received in place (``get_buffer``), gives the same events and the same failure.
+After each chunk both codecs have returned equal events, and agree on ``failure`` and ``has_control``. So have they if
+``stream_message`` asks for parts in between. The whole stream in one chunk, and received in place (``get_buffer``),
+gives the same events and the same failure.
 """
 
 from __future__ import annotations
@@ -109,6 +110,19 @@ def in_place(decoder: Any, chunks: list[bytes]) -> History:
     return history
 
 
+def streamed(decoder: Any, chunks: list[bytes], source: Source) -> list[Any]:
+    """Ask for messages in parts, or give them up, between chunks as the source decides."""
+    history: list[Any] = []
+    for chunk in chunks:
+        what = source.byte()
+        if what & 3:
+            history.append(decoder.stream_message(what & 3 != 3))
+        part: History = [seen(decoder, decoder.feed(chunk))]
+        drain(decoder, part)
+        history += part
+    return history
+
+
 def joined(history: History) -> tuple[list[type], list[Any], Any]:
     """The whole of a history, without regard to the chunk in which something came."""
     types = [kind for one in history for kind in one[0]]
@@ -146,6 +160,9 @@ def target(data: bytes) -> None:
     assert chunked[0] == chunked[1], "the codecs differ"
     ends = [joined(chunked[0])]
     if name == "MessageDecoder":
+        # The decisions are those of the bytes, so that inputs stay what they were.
+        parts = [streamed(decoder, chunks, Source(wire[::-1])) for decoder in decoders()]
+        assert parts[0] == parts[1], "the codecs differ in the parts of a message"
         # The codecs may offer buffers of different sizes, so that events come in another call.
         ends += [joined(in_place(decoder, chunks)) for decoder in decoders()]
     if name == "MessageDecoder" or not arguments["partial"]:
