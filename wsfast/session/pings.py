@@ -34,7 +34,7 @@ class PendingPings:
         return payload in self._pending
 
     def forget_unwanted(self, gave_up: Callable[[Any], bool] = lambda waiter: False) -> Any:
-        """Forget Pings for which nobody waits, if there are ``MAX_PENDING``. Return the first waiter if so many are left.
+        """Forget Pings for which nobody waits, if there are ``MAX_PENDING``. Return the first waiter if as many stay.
 
         Nobody waits if the waiter is None, ``gave_up``, or is kept by nobody else. PyPy cannot know the latter.
         """
