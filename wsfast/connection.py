@@ -156,7 +156,7 @@ class Connection:
         self.ending: Ending | None = None
         """The peer's Close or fault that was returned as an event and is not answered yet."""
         self.cause: CloseCause | None = None
-        """What ended the connection, or is about to; None while nothing does."""
+        """The cause of the end, which has come or is about to; None before."""
         self._failed = False
         self._random_bytes = random_bytes
         self._limit_names = limit_names or {}

@@ -51,7 +51,7 @@ class Opcode(enum.IntEnum):
 
 
 class CloseCause(enum.Enum):
-    """What ended a connection: the first of these that happened."""
+    """The cause of a connection's end: the first of these that happened."""
 
     PEER = "peer"
     """The peer sent a Close frame."""

@@ -38,7 +38,7 @@ def queue_limits(max_queue: int | tuple[int | None, int | None] | None) -> tuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one peer, and all of them together, may take. The defaults are those of ``connect`` and ``serve``.
+    """The shares of one peer, and of all together. The defaults are those of ``connect`` and ``serve``.
 
     Received messages:
 

@@ -100,7 +100,7 @@ class MessageDecoder:
     def stream_message(self, wanted: bool = True) -> Fragment | None:
         """Deliver the message in hand, or if there is none the next one, in parts: a ``Fragment`` for each frame.
 
-        Returns what was collected of the message in hand, if anything was. The last part has ``fin``; then messages
+        Returns the collected part of the message in hand, if there is one. The last part has ``fin``; then messages
         are whole again. A message of one frame, of which no part was delivered, is whole too. Limits count as ever.
         ``wanted=False`` takes it back, unless a part was delivered.
         """

@@ -21,7 +21,7 @@ Check: TypeAlias = "Callable[[str, str], Awaitable[bool] | bool]"
 
 
 class _Answering(Protocol):
-    """What is needed of a server's connection."""
+    """The part of a server's connection that is needed."""
 
     username: str
 

@@ -29,7 +29,7 @@ _WAITING = (Outcome.WAITING, Outcome.REPLACED, Outcome.DISPLACED)
 
 
 class BroadcastReport:
-    """What became of a message on each connection, when ``broadcast`` returned. Made by ``broadcast``.
+    """The fate of a message on each connection, when ``broadcast`` returned. Made by ``broadcast``.
 
     The numbers are of connections, and their sum is ``len(report)``. ``await report`` waits until the peers that read
     slowly have taken the message, or are gone, and returns the report; its numbers stay.

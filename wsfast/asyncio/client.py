@@ -163,7 +163,7 @@ class connect:
     - ``uri``: ``ws://`` or ``wss://``. ``user:password@`` becomes Basic authentication.
     - ``listener``: a ``Listener``, or its class or another function without arguments, which makes one for each
       connection. It gets the messages; the connection is a ``ClientListenerConnection``. Or
-      ``on_message(connection, message)``, a plain function that is called for each message; what it returns is sent,
+      ``on_message(connection, message)``, a plain function that is called for each message; its result is sent,
       unless it is None.
     - ``origin``: the ``Origin`` header. ``subprotocols``: our offers, the preferred one first.
     - ``compression``: ``"deflate"`` or a ``Deflate`` offers to compress messages (RFC 7692); None offers nothing.

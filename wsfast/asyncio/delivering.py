@@ -50,9 +50,11 @@ class Delivering(Connection):
         super().__init__(protocol, *args, **options)
         self._on_message: Callable[[Any, Data], object] = ignore
         self._holds = NOT_OPEN
-        self._delivering: Iterator[Data] | None = None  # of what is delivered, inside a callback; else None
+        self._delivering: Iterator[Data] | None = (
+            None  # over the messages of this read, inside a callback; else None
+        )
         self._hears_control = False  # Pings and Pongs are handed over too
-        self._with_control: list[Any] | None = None  # what was received, Pings and Pongs among it
+        self._with_control: list[Any] | None = None  # the events of this read, Pings and Pongs among them
 
     # Sending
 
@@ -153,7 +155,7 @@ class Delivering(Connection):
             self._check_unsent()
 
     def _write_now(self, frame: bytes) -> None:
-        """Write what was collected, and the frame; raise if TCP is closing: the sender may be a loop."""
+        """Write the batch, and the frame; raise if TCP is closing: the sender may be a loop."""
         if self._is_gone():
             raise self._closed_exception()
         self._flush()
@@ -241,7 +243,7 @@ class Delivering(Connection):
             return
         self._deliver_waiting()
         if not self._holds:
-            if self._dropping:  # there was no room for all: what is delivered has no hole
+            if self._dropping:  # there was no room for all: the messages that come have no hole
                 self._holds = OVER
             self._unpause(QUEUE)
             if self._stage is Stage.PEER_ENDED:
@@ -336,7 +338,7 @@ class Delivering(Connection):
     # Calling
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
-        """Call the listener; what it sends goes out in one write."""
+        """Call the listener; all that it sends goes out in one write."""
         if self._delivering is not None:  # inside another callback
             try:
                 callback(self, *arguments)

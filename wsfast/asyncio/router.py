@@ -68,7 +68,7 @@ def unix_route(url_map: Map, path: PathLike | None = None, **kwargs: Any) -> Ser
 
 
 class Router:
-    """What ``route`` asks for each request. Subclasses may override its methods.
+    """Chooses the handler of each request for ``route``. Subclasses may override its methods.
 
     Raises:
         ImportError: werkzeug is not installed.

@@ -467,7 +467,7 @@ def serve(
 
     - ``listener``: instead of a handler, a ``Listener`` for all connections, or its class or another function without
       arguments, which makes one for each. Or ``on_message(connection, message)``, a plain function that is called for
-      each message; what it returns is sent, unless it is None.
+      each message; its result is sent, unless it is None.
     - ``origins``: the accepted values of ``Origin``: strings, or patterns for the whole value. None in the list accepts
       requests without one (browsers never send such). All others are refused with 403 (RFC 6455 10.2).
     - ``subprotocols``: the supported ones; the client's first offer among them is chosen. Or

@@ -135,7 +135,7 @@ class Parts(AsyncIterator[Data]):
 
 
 class Streaming(Sending):
-    """The call, and what it takes of the session."""
+    """The call, and its part of the session."""
 
     __slots__ = ("_parts", "_parts_size")
 
@@ -201,7 +201,7 @@ class Streaming(Sending):
             self._unpause(QUEUE)
 
     def _give_up_parts(self, queue: PartQueue, n_taken: int) -> None:
-        """Nobody wants the rest of the message any more; the table at the top says what it becomes."""
+        """Nobody wants the rest of the message any more; the table at the top has the rules."""
         if self._parts is not queue:
             return
         has_end = bool(queue) and queue[-1].fin

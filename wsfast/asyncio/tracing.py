@@ -1,4 +1,4 @@
-"""What DEBUG tells of a connection: the heads of its handshake and its frames, ``<`` received and ``>`` sent.
+"""The log of a connection at DEBUG: the heads of its handshake and its frames, ``<`` received and ``>`` sent.
 
 It stands between the transport and the connection, and only where DEBUG was on when the connection was made. So it
 costs nothing elsewhere. It parses the bytes a second time and changes none. Credentials are not told, a compressed

@@ -23,7 +23,7 @@ __all__ = ["Waiter"]
 
 
 class Waiter:
-    """What one task awaits. For asyncio it looks like a future (``_asyncio_future_blocking``)."""
+    """The awaitable of one task. For asyncio it looks like a future (``_asyncio_future_blocking``)."""
 
     __slots__ = (
         "_asyncio_future_blocking",

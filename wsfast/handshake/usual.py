@@ -2,7 +2,7 @@
 
 Nearly every request is whole in its first bytes, and has one shape: GET, a path, HTTP/1.1, lines that end with CRLF. It
 is read by one strict pattern in a third of h11's time (benchmarks/servers/handshakes.py). Anything else is left to h11,
-the judge of what is HTTP: another method or version, a body, a fault, a part of a request. What is read here has the
+the judge of HTTP: another method or version, a body, a fault, a part of a request. What is read here has the
 result that h11 would give; ``tests/test_4_2_server_handshake.py`` and ``tests/fuzz/handshake.py`` compare both.
 """
 

@@ -10,9 +10,8 @@
 - A message with a key takes the place of the one that waits with the same key, under each policy. So it takes no room.
 - Room is ``max_backlog`` messages and ``max_backlog_size`` bytes where messages may be dropped, so that a peer gets
   news and no history; elsewhere it is ``max_unsent_size`` bytes. One message always has room.
-- What waits is not compressed yet, unless its bytes are shared: dropping a message must not leave a hole in a context
-  (RFC 7692 7.2.3.2).
-- What waits goes out before any message that is sent later, and before an orderly Close.
+- A message that waits is not compressed yet, unless its bytes are shared: dropping one must not leave a hole in a
+  context (RFC 7692 7.2.3.2). It goes out before any message that is sent later, and before an orderly Close.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Slow(enum.Enum):
 
 
 class Outcome(enum.Enum):
-    """What became of a message that was broadcast, on one connection."""
+    """The fate of a message that was broadcast, on one connection."""
 
     SENT = "it was written"
     WAITING = "it waits until the peer reads"
