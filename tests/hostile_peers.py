@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import logging
 import re
 import socket
 import ssl
@@ -311,3 +312,14 @@ async def act(peer: Peer, behaviour: Behaviour) -> None:
         await peer.open()
         await peer.settled()
         await behaviour.act(peer)
+
+
+class LogOfAll(logging.Handler):
+    """Keeps what is logged at WARNING or above."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)

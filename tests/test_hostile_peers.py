@@ -12,21 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import itertools
 import logging
-import os
 import socket
 import sys
-import traceback
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from asyncio_helpers import _LOOP_FACTORIES, client_tls, port_of, server_tls, transports_of, turns
-from hostile_peers import BEHAVIOURS, GONE, SOCKET_BUFFER, Peer, act, small_buffers
+from asyncio_helpers import client_tls, port_of, server_tls, turns
+from hostile_peers import BEHAVIOURS, GONE, SOCKET_BUFFER
+from hostile_table import Cell, Outcome, both_loops, check_gone, meet_client, meet_server, run_cells
 
 from wsfast.asyncio import ClientConnection, ServerConnection, broadcast, connect, serve
 from wsfast.asyncio.connection import Connection
@@ -46,33 +43,11 @@ OPTIONS: dict[str, Any] = {
 
 LARGE = b"x" * 8192
 
-LIMIT = 25.0
-"""Seconds for a cell: 20 times what the limits above, four looks and a second ``close_timeout`` come to."""
-
-N_AT_ONCE = 66
-"""Cells that run at a time."""
-
 MEMORY_LIMIT = 4 * 2**20
 """Bytes that a connection may keep for its peer, with the options above and what the applications send."""
 
 
 # What our application does
-
-
-@dataclass
-class Cell:
-    """One connection, and what came of it."""
-
-    name: str
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    """The application does what it is to do."""
-    blocked: asyncio.Event = field(default_factory=asyncio.Event)
-    lost: asyncio.Event = field(default_factory=asyncio.Event)
-    memory: int = 0
-    """The most that was kept, in bytes."""
-    ended: str = "never"
-    faults: list[str] = field(default_factory=list)
-    log: list[logging.LogRecord] = field(default_factory=list)
 
 
 async def receive(connection: Connection, cell: Cell) -> None:
@@ -249,19 +224,9 @@ async def with_our_server(cell: Cell, application: Application, behaviour: str, 
     async with serve(
         handler, "127.0.0.1", 0, create_connection=Accepted, logger=logger, ssl=tls, **OPTIONS
     ) as server:
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            small_buffers(sock)
-            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port_of(server)))
-            peer = Peer(sock, is_client=True, tls=client_tls() if with_tls else None)
-            peer.settled = cell.ready.wait
-            acting = asyncio.create_task(act(peer, BEHAVIOURS[behaviour]))
-            try:
-                await ended.wait()
-            finally:
-                acting.cancel()
-                await asyncio.gather(acting, return_exceptions=True)
-    await check_gone(cell, alive, with_tls)
+        await meet_server(cell, behaviour, port_of(server), with_tls, ended)
+    await turns(10)
+    check_gone(cell, alive, with_tls)
 
 
 async def with_our_client(cell: Cell, application: Application, behaviour: str, with_tls: bool) -> None:
@@ -286,32 +251,9 @@ async def with_our_client(cell: Cell, application: Application, behaviour: str, 
         alive.append(weakref.ref(connection))
         await use(connection, application, cell)
 
-    loop = asyncio.get_running_loop()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        small_buffers(listening)
-        using = asyncio.create_task(use_client(listening.getsockname()[1]))
-        sock, _ = await loop.sock_accept(listening)
-        with sock:
-            peer = Peer(sock, is_client=False, tls=server_tls() if with_tls else None)
-            peer.settled = cell.ready.wait
-            acting = asyncio.create_task(act(peer, BEHAVIOURS[behaviour]))
-            try:
-                await using
-            finally:
-                acting.cancel()
-                await asyncio.gather(acting, return_exceptions=True)
-    del using
-    await check_gone(cell, alive, with_tls)
-
-
-async def check_gone(cell: Cell, alive: list[weakref.ref[Connection]], with_tls: bool) -> None:
+    await meet_client(cell, behaviour, with_tls, use_client)
     await turns(10)
-    if not alive:
-        cell.faults.append("there was no connection")
-    # asyncio's TLS keeps the frames of some of its errors for the collector.
-    if not with_tls and any(ref() is not None for ref in alive):
-        cell.faults.append("the connection is still there")
+    check_gone(cell, alive, with_tls)
 
 
 ADAPTERS: dict[str, Callable[[Cell, Application, str], Awaitable[None]]] = {
@@ -322,31 +264,7 @@ ADAPTERS: dict[str, Callable[[Cell, Application, str], Awaitable[None]]] = {
 }
 
 
-# All cells of an adapter and a loop at once
-
-
-class LogOfAll(logging.Handler):
-    """Keeps what is logged at WARNING or above."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
-@dataclass
-class Outcome:
-    cells: dict[tuple[str, str], Cell]
-    log: list[logging.LogRecord]
-    n_tasks_left: int
-    n_descriptors_left: int
-
-
-def n_descriptors() -> int:
-    """Number of descriptors that are open, where the system tells."""
-    return len(os.listdir("/dev/fd")) if os.path.isdir("/dev/fd") else 0
+# The table
 
 
 @functools.cache
@@ -356,41 +274,11 @@ def outcome(adapter: str, loop: str) -> Outcome:
         for behaviour in BEHAVIOURS
         for application in APPLICATIONS
     }
-
-    some_at_once = asyncio.Semaphore(N_AT_ONCE)
-
-    async def run_cell(cell: Cell, application: Application, behaviour: str) -> None:
-        try:
-            async with some_at_once, asyncio.timeout(LIMIT):
-                await ADAPTERS[adapter](cell, application, behaviour)
-        except Exception as exception:
-            cell.faults.append("".join(traceback.format_exception(exception)))
-
-    async def run_all() -> int:
-        await asyncio.gather(
-            *(
-                run_cell(cell, APPLICATIONS[application], behaviour)
-                for (behaviour, application), cell in cells.items()
-            )
-        )
-        await turns(10)
-        return len(asyncio.all_tasks()) - 1
-
-    log = LogOfAll()
-    logging.getLogger().addHandler(log)
-    with asyncio.Runner(loop_factory=_LOOP_FACTORIES[loop]) as runner:
-        runner.run(asyncio.sleep(0))  # uvloop keeps some descriptors of its first loop
-    n_before = n_descriptors()
-    gc.collect()
-    gc.disable()  # what is left has to go by itself
-    try:
-        with transports_of(loop), asyncio.Runner(loop_factory=_LOOP_FACTORIES[loop]) as runner:
-            n_tasks_left = runner.run(run_all())
-    finally:
-        gc.enable()
-        gc.collect()  # "was never retrieved" is logged when a future dies
-        logging.getLogger().removeHandler(log)
-    return Outcome(cells, log.records, n_tasks_left, n_descriptors() - n_before)
+    return run_cells(
+        loop,
+        cells,
+        lambda behaviour, name, cell: ADAPTERS[adapter](cell, APPLICATIONS[name], behaviour),
+    )
 
 
 def ends(behaviour: str, application: str) -> list[str]:
@@ -409,9 +297,6 @@ def ends(behaviour: str, application: str) -> list[str]:
     if application in BLOCKED and behaviour == "close_and_reset":
         allowed += GONE  # a write hears of the reset before the Close is read
     return allowed
-
-
-both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop", "aiofastnet", "aiofastnet-uvloop"])
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)

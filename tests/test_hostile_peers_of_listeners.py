@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import itertools
 import logging
 import socket
-import traceback
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from asyncio_helpers import _LOOP_FACTORIES, client_tls, port_of, server_tls, turns
-from hostile_peers import BEHAVIOURS, GONE, SOCKET_BUFFER, Peer, act, small_buffers
-from test_hostile_peers import (
-    LARGE,
-    LIMIT,
-    MEMORY_LIMIT,
-    N_AT_ONCE,
-    OPTIONS,
-    Cell,
-    LogOfAll,
-    Outcome,
-    both_loops,
-    n_descriptors,
-    note_memory,
-)
+from asyncio_helpers import client_tls, port_of, server_tls, turns
+from hostile_peers import BEHAVIOURS, GONE, SOCKET_BUFFER
+from hostile_table import Cell, Outcome, both_loops, check_gone, meet_client, meet_server, run_cells
+from test_hostile_peers import LARGE, MEMORY_LIMIT, OPTIONS, note_memory
 
 from wsfast.asyncio import Listener, ListenerConnection, connect, serve
 from wsfast.asyncio.client import ClientListenerConnection
@@ -220,19 +207,10 @@ async def with_our_server(cell: Cell, listener: type[Taking], behaviour: str, wi
         ssl=server_tls() if with_tls else None,
         **OPTIONS,
     ) as server:
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            small_buffers(sock)
-            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port_of(server)))
-            peer = Peer(sock, is_client=True, tls=client_tls() if with_tls else None)
-            peer.settled = cell.ready.wait
-            acting = asyncio.create_task(act(peer, BEHAVIOURS[behaviour]))
-            try:
-                await ended.wait()
-            finally:
-                acting.cancel()
-                await asyncio.gather(acting, return_exceptions=True)
-    await check_gone(cell, alive, with_tls)
+        await meet_server(cell, behaviour, port_of(server), with_tls, ended)
+    await asyncio.sleep(0.05)  # timers of the listener
+    await turns(10)
+    check_gone(cell, alive, with_tls)
 
 
 async def with_our_client(cell: Cell, listener: type[Taking], behaviour: str, with_tls: bool) -> None:
@@ -259,33 +237,10 @@ async def with_our_client(cell: Cell, listener: type[Taking], behaviour: str, wi
         alive.append(weakref.ref(connection))
         await connection.wait_closed()
 
-    loop = asyncio.get_running_loop()
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setblocking(False)
-        small_buffers(listening)
-        using = asyncio.create_task(use_client(listening.getsockname()[1]))
-        sock, _ = await loop.sock_accept(listening)
-        with sock:
-            peer = Peer(sock, is_client=False, tls=server_tls() if with_tls else None)
-            peer.settled = cell.ready.wait
-            acting = asyncio.create_task(act(peer, BEHAVIOURS[behaviour]))
-            try:
-                await using
-            finally:
-                acting.cancel()
-                await asyncio.gather(acting, return_exceptions=True)
-    del using
-    await check_gone(cell, alive, with_tls)
-
-
-async def check_gone(cell: Cell, alive: list[weakref.ref[ListenerConnection]], with_tls: bool) -> None:
+    await meet_client(cell, behaviour, with_tls, use_client)
     await asyncio.sleep(0.05)  # timers of the listener
     await turns(10)
-    if not alive:
-        cell.faults.append("there was no connection")
-    # asyncio's TLS keeps the frames of some of its errors for the collector.
-    if not with_tls and any(ref() is not None for ref in alive):
-        cell.faults.append("the connection is still there")
+    check_gone(cell, alive, with_tls)
 
 
 ADAPTERS: dict[str, Callable[[Cell, type[Taking], str], Awaitable[None]]] = {
@@ -298,7 +253,7 @@ ADAPTERS: dict[str, Callable[[Cell, type[Taking], str], Awaitable[None]]] = {
 LEFT_OUT = ("server-tls", "SendingOn")
 
 
-# All cells of an adapter and a loop at once
+# The table
 
 
 @functools.cache
@@ -309,37 +264,9 @@ def outcome(adapter: str, loop: str) -> Outcome:
         for listener in LISTENERS
         if (adapter, listener) != LEFT_OUT
     }
-    some_at_once = asyncio.Semaphore(N_AT_ONCE)
-
-    async def run_cell(cell: Cell, listener: type[Taking], behaviour: str) -> None:
-        try:
-            async with some_at_once, asyncio.timeout(LIMIT):
-                await ADAPTERS[adapter](cell, listener, behaviour)
-        except Exception as exception:
-            cell.faults.append("".join(traceback.format_exception(exception)))
-
-    async def run_all() -> int:
-        await asyncio.gather(
-            *(run_cell(cell, LISTENERS[listener], behaviour) for (behaviour, listener), cell in cells.items())
-        )
-        await turns(10)
-        return len(asyncio.all_tasks()) - 1
-
-    log = LogOfAll()
-    logging.getLogger().addHandler(log)
-    with asyncio.Runner(loop_factory=_LOOP_FACTORIES[loop]) as runner:
-        runner.run(asyncio.sleep(0))  # uvloop keeps some descriptors of its first loop
-    n_before = n_descriptors()
-    gc.collect()
-    gc.disable()  # what is left has to go by itself
-    try:
-        with asyncio.Runner(loop_factory=_LOOP_FACTORIES[loop]) as runner:
-            n_tasks_left = runner.run(run_all())
-    finally:
-        gc.enable()
-        gc.collect()  # "was never retrieved" is logged when a future dies
-        logging.getLogger().removeHandler(log)
-    return Outcome(cells, log.records, n_tasks_left, n_descriptors() - n_before)
+    return run_cells(
+        loop, cells, lambda behaviour, name, cell: ADAPTERS[adapter](cell, LISTENERS[name], behaviour)
+    )
 
 
 def ends(behaviour: str, listener: str) -> list[str]:

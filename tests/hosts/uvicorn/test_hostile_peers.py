@@ -32,7 +32,7 @@ import wsfast.uvicorn.limited
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from hostile_peers import BEHAVIOURS, SOCKET_BUFFER, Peer, act, small_buffers
+from hostile_peers import BEHAVIOURS, SOCKET_BUFFER, LogOfAll, Peer, act, small_buffers
 
 OPTIONS: dict[str, Any] = {"ws_ping_interval": 0.25, "ws_ping_timeout": 0.1, "ws_max_size": 262_144}
 CLOSE_TIMEOUT = 0.2
@@ -219,17 +219,6 @@ class Outcome:
     log: list[logging.LogRecord]
     n_connections_left: int
     n_tasks_left: int
-
-
-class LogOfAll(logging.Handler):
-    """Keeps what is logged at WARNING or above."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
 
 
 @functools.cache
