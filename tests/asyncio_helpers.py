@@ -16,7 +16,6 @@ import gc
 import hashlib
 import inspect
 import logging
-import selectors
 import socket
 import ssl
 import sys
@@ -33,6 +32,7 @@ from wsfast.asyncio.server import Server
 from wsfast.connection import Connection as Protocol
 from wsfast.events import Role
 from wsfast.exceptions import ConnectionClosed
+from wsfast.testing.clock import JumpingLoop
 
 try:
     import uvloop
@@ -43,34 +43,6 @@ LIMIT = 20.0
 """Seconds that a test may take: far more than any needs."""
 
 # Running a coroutine as a test
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Where the loop would wait for a timer, its clock jumps instead."""
-
-    loop: ClocklessLoop
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        ready = super().select(0)
-        if ready or timeout == 0:
-            return ready
-        if timeout is None:
-            raise AssertionError("the test waits for something that will never happen")
-        self.loop.now += timeout
-        return []
-
-
-class ClocklessLoop(asyncio.SelectorEventLoop):
-    """A loop whose time passes only when there is nothing else to do, and then at once. For tests without I/O."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        selector = _JumpingSelector()
-        selector.loop = self
-        super().__init__(selector)
-
-    def time(self) -> float:
-        return self.now
 
 
 def _stock_loop() -> asyncio.AbstractEventLoop:
@@ -88,7 +60,7 @@ _LOOP_FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": _uv_loop,
     "aiofastnet": _stock_loop,
     "aiofastnet-uvloop": _uv_loop,
-    "clockless": ClocklessLoop,
+    "clockless": JumpingLoop,
 }
 
 

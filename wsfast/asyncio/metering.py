@@ -10,20 +10,21 @@ from typing import Any
 
 from ..codec import Role
 from ..session import FrameCounter
+from .between import Between
 from .buffered import Receiver
 
 __all__ = ["Meter"]
 
 
-class Meter(asyncio.Protocol):
+class Meter(Between):
     """Stands between a transport and ``connection``, in both directions."""
 
     def __init__(self, connection: Receiver, transport: asyncio.Transport) -> None:
+        super().__init__(connection)
         role = connection.protocol.role
         self.received = FrameCounter(Role.CLIENT if role is Role.SERVER else Role.SERVER)
         self.sent = FrameCounter(role)
         self.is_open = False
-        self._connection = connection
         self._transport = transport
         transport.set_protocol(self)
 
@@ -33,18 +34,6 @@ class Meter(asyncio.Protocol):
         if self.is_open:
             self.received.feed(data)
         self._connection.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._connection.eof_received()
-
-    def pause_writing(self) -> None:
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._connection.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.connection_lost(exc)
 
     # The connection's calls
 

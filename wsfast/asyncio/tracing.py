@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ..codec import Frame, FrameDecoder, FrameHeader, Opcode, Role
 from ..connection import ReadyState
 from ..printable import shown
+from .between import Between
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -115,11 +116,11 @@ class _Stream:
 _NAMES: Final = {opcode: opcode.name for opcode in Opcode} | {Opcode.CONTINUATION: "CONT"}
 
 
-class _Protocol(asyncio.Protocol):
-    """Between the transport and the connection: what comes."""
+class _Protocol(Between):
+    """The bytes that come, between the transport and the connection."""
 
     def __init__(self, connection: TransportSession, stream: _Stream) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._stream = stream
 
     def data_received(self, data: Buffer) -> None:
@@ -128,23 +129,15 @@ class _Protocol(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         self._stream.tell("EOF")
-        return self._connection.eof_received()
-
-    def pause_writing(self) -> None:
-        self._connection.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._connection.resume_writing()
+        return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        connection = self._connection
-        del self._connection  # no cycle
         self._stream.tell("end of TCP" if exc is None else f"TCP is lost: {exc}")
-        connection.connection_lost(exc)
+        super().connection_lost(exc)
 
 
 class _Transport:
-    """Between the connection and the transport: what goes."""
+    """The bytes that go, between the connection and the transport."""
 
     def __init__(self, transport: asyncio.Transport, stream: _Stream) -> None:
         self._transport = transport
