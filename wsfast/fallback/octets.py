@@ -109,7 +109,7 @@ def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
         phase = operator.index(phase)
         if not 0 <= phase <= 3:
             raise ValueError(mistakes.phase_out_of_range(phase))
-        masked = xor(to_bytes(view), key[phase:] + key[:phase])
+        masked = xor(view.tobytes(), key[phase:] + key[:phase] if phase else key)
         # readinto() writes raw bytes; a memoryview refuses to, for items of some formats.
         io.BytesIO(masked).readinto(view)
     return (phase + len(masked)) % 4
