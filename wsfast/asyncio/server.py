@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, FrameEncoder, Role
+from ..common.arguments import check_handler, limits_of, other_options, with_ratio
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression, settings
@@ -29,7 +30,6 @@ from ..printable import shown
 from ..session import HANDSHAKE, TURN_BOUNDS, Admission
 from . import fastnet
 from .accepting import Acceptor, Listening, accepts_poorly
-from .arguments import check_handler, limits_of, other_options, with_ratio
 from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection, Logger

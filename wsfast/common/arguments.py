@@ -8,8 +8,21 @@ from typing import Any, Final
 
 from ..deflate import Deflate
 from ..limits import Limits
+from ..proxy import Proxy
 
-__all__ = ["check_callback", "check_handler", "limits_of", "other_options", "size_limits", "with_ratio"]
+__all__ = [
+    "LIMIT_NAMES",
+    "check_callback",
+    "check_handler",
+    "check_proxy_options",
+    "limits_of",
+    "other_options",
+    "size_limits",
+    "with_ratio",
+]
+
+# The arguments' names for fields of ``Limits``.
+LIMIT_NAMES: Final = {"max_message_size": "max_size", "max_frame_size": "max_size"}
 
 # Arguments of the older API of ``websockets``, and their new names.
 _OLD_NAMES: Final = {
@@ -142,3 +155,17 @@ def check_callback(name: str, callback: Any, arguments: tuple[str, ...]) -> None
         signature.bind(*(None,) * len(arguments))
     except TypeError as error:
         raise TypeError(f"{name} takes {signature}: {error}; it has to be {expected}") from None
+
+
+def check_proxy_options(options: dict[str, Any], proxy: Proxy | None) -> None:
+    """Check the options for the proxy, which begin with ``proxy_``.
+
+    Raises:
+        ValueError: ``proxy_ssl`` contradicts the scheme of the proxy.
+    """
+    if proxy is None or "proxy_ssl" not in options:
+        return
+    if proxy.scheme == "https" and not options["proxy_ssl"]:
+        raise ValueError("proxy_ssl=None is for http:// proxies; https:// is encrypted")
+    if proxy.scheme != "https" and options["proxy_ssl"] is not None:
+        raise ValueError(f"proxy_ssl is for https:// proxies; {proxy.scheme}:// is not encrypted")
