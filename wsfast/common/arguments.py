@@ -37,7 +37,7 @@ _OLD_NAMES_OF_SERVE: Final = {"extra_headers": "process_response, which can add 
 
 # Arguments that have no other name here, and the reason.
 _WITHOUT: Final = {
-    "loop": "the running event loop is used",
+    "loop": "the running event loop is used, if there is one",
     "legacy": "there is one API",
     "read_limit": "max_queue limits the messages that wait",
     "extensions": "compression sets permessage-deflate, and there are no others",
@@ -67,19 +67,23 @@ def other_options(call: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def check_handler(handler: object) -> None:
+def check_handler(handler: object, is_async: bool = True) -> None:
     """Check that a handler can be called with a connection.
 
     Raises:
-        TypeError: the handler takes other arguments, or it is a generator.
+        TypeError: the handler takes other arguments, or it is a generator; or it is async where threads run it.
     """
+    kind = "async def" if is_async else "def"
     if not callable(handler):
-        raise TypeError(
-            f"the handler is a {type(handler).__name__}; it has to be async def handler(connection)"
-        )
+        raise TypeError(f"the handler is a {type(handler).__name__}; it has to be {kind} handler(connection)")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise TypeError(
-            "the handler has a yield, so that calling it runs nothing; it has to be async def without one"
+            f"the handler has a yield, so that calling it runs nothing; it has to be {kind} without one"
+        )
+    if not is_async and any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))):
+        raise TypeError(
+            "the handler is async, and threads would not await it; it has to be def handler(connection), "
+            "or wsfast.asyncio serves it"
         )
     try:
         signature = inspect.signature(handler)
