@@ -33,13 +33,14 @@ FLOORS = (
         "proxy",
     }
     | {"frames", "datastructures", "http11", "protocol", "typing"},  # other names of what is there
+    {"common"},
     {"asyncio", "testing"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},
     {"patch"},
     {"cli"},
     {"wsfast", "__main__"},
 )
-CODEC, MANNERS, DROP_INS = FLOORS[0], FLOORS[1], FLOORS[3]
+CODEC, MANNERS, DROP_INS = FLOORS[0], FLOORS[1], FLOORS[4]
 
 # The two lowest floors have no loop, no thread, no socket and no clock.
 OUTSIDE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}

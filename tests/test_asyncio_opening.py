@@ -89,7 +89,7 @@ async def test_refusal_whose_body_does_not_end(
 ) -> None:
     """4.1; RFC 9112 6.3: the head says all that is needed, and what came of the body is kept."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wsfast.asyncio.client, "_BODY_TIMEOUT", 0.05)
+        patch.setattr(wsfast.asyncio.client, "BODY_TIMEOUT", 0.05)
         async with stalling(head) as server:
             with pytest.raises(InvalidStatus) as caught:
                 await connect(uri_of(server), open_timeout=open_timeout)
@@ -117,7 +117,7 @@ async def test_redirect_whose_body_does_not_end_is_followed() -> None:
         await peer.reader.read()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wsfast.asyncio.client, "_BODY_TIMEOUT", 0.05)
+        patch.setattr(wsfast.asyncio.client, "BODY_TIMEOUT", 0.05)
         async with serve(echo, HOST, 0) as other, tcp_server(script) as server, connect(uri_of(server)) as ws:
             assert ws.request is not None
             assert ws.request.path == "/there"

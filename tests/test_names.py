@@ -21,7 +21,7 @@ from wsfast.patch.hosts import HOSTS
 
 ROOT = Path(__file__).parent.parent
 
-PRIVATE = {"__main__", "cli", "mistakes", "printable"}
+PRIVATE = {"__main__", "cli", "common", "mistakes", "printable"}
 """Submodules that are no part of the interface."""
 
 NEED_A_HOST = {"uvicorn": "uvicorn", "wsproto": "wsproto"}

@@ -8,36 +8,15 @@ accept for themselves.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..common.accepting import EXHAUSTED, OF_THE_NETWORK, RETRY_DELAY, Exhaustion
+
 if TYPE_CHECKING:
     from .connection import Logger
-
-# Seconds.
-_RETRY_DELAY = 1.0
-_WARNING_INTERVAL = 60.0
-
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-
-# accept(2): errors of the connection that was to be accepted. The next one may be fine.
-_OF_THE_NETWORK = {
-    getattr(errno, name, None)
-    for name in (
-        "EPERM",
-        "EPROTO",
-        "ENOPROTOOPT",
-        "ENETDOWN",
-        "ENETUNREACH",
-        "EHOSTDOWN",
-        "EHOSTUNREACH",
-        "ENONET",
-        "EOPNOTSUPP",
-    )
-}
 
 # Connections that are accepted in one turn at most.
 _PER_TURN = 100
@@ -80,7 +59,7 @@ class Acceptor:
         self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
-        self._warned_at = float("-inf")
+        self._exhaustion = Exhaustion(logger)
 
     @property
     def sockets(self) -> Sequence[Any]:
@@ -129,9 +108,9 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno in _OF_THE_NETWORK:
+                if error.errno in OF_THE_NETWORK:
                     return
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     raise
                 self._exhausted(error)
                 return
@@ -142,14 +121,8 @@ class Acceptor:
 
     def _exhausted(self, error: OSError) -> None:
         self._pause()
-        self._retry = self._loop.call_later(_RETRY_DELAY, self._go_on)
-        now = self._loop.time()
-        if now - self._warned_at >= _WARNING_INTERVAL:
-            self._warned_at = now
-            self._logger.warning(
-                "new connections have to wait, as the system has no room for them: %s (ulimit -n raises the limit)",
-                error.strerror,
-            )
+        self._retry = self._loop.call_later(RETRY_DELAY, self._go_on)
+        self._exhaustion.tell(error, self._loop.time())
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:

@@ -6,113 +6,32 @@ if a peer reads too slowly is the session's: ``session/backlog.py`` has the tabl
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from ..codec import Role
+from ..common.reports import Policy, Report, delivery_of, log_skipped
 from ..connection import ReadyState
 from ..exceptions import ConcurrencyError
-from ..session import Backlog, Delivery, Outcome, Slow
+from ..session import Outcome
 from .connection import Connection
-from .sending import is_buffer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["BroadcastReport", "Outcome", "broadcast"]
 
-Policy: TypeAlias = Literal["close", "wait", "drop_newest", "drop_oldest"]
-
 _OPEN, _SERVER = ReadyState.OPEN, Role.SERVER
-_WAITING = (Outcome.WAITING, Outcome.REPLACED, Outcome.DISPLACED)
 
 
-class BroadcastReport:
+class BroadcastReport(Report[Connection]):
     """The fate of a message on each connection, when ``broadcast`` returned. Made by ``broadcast``.
 
     The numbers are of connections, and their sum is ``len(report)``. ``await report`` waits until the peers that read
     slowly have taken the message, or are gone, and returns the report; its numbers stay.
     """
 
-    __slots__ = ("_n", "_others", "_waiting")
-
-    def __init__(
-        self,
-        n: int,
-        others: list[tuple[Outcome, Connection]],
-        waiting: list[tuple[Connection, Backlog, int]],
-    ) -> None:
-        self._n = n
-        self._others = others  # all but those to which it was sent, which are usually none
-        self._waiting = waiting
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __repr__(self) -> str:
-        counts = {"sent": self.sent} | {
-            name: number
-            for name in ("waiting", "dropped", "failed", "closed", "skipped")
-            if (number := getattr(self, name))
-        }
-        return f"<BroadcastReport: {', '.join(f'{number} {name}' for name, number in counts.items())}>"
-
-    def connections(self, outcome: Outcome) -> list[Connection]:
-        """Return the connections with this outcome; for any but ``Outcome.SENT``.
-
-        Raises:
-            ValueError: ``Outcome.SENT``: the others are known, and those are not kept.
-        """
-        if outcome is Outcome.SENT:
-            raise ValueError("a report keeps no list of the connections to which the message was sent")
-        return [connection for each, connection in self._others if each is outcome]
-
-    def _count(self, *outcomes: Outcome) -> int:
-        return sum(each in outcomes for each, _ in self._others)
-
-    @property
-    def sent(self) -> int:
-        """The message was written."""
-        return self._n - len(self._others)
-
-    @property
-    def waiting(self) -> int:
-        """The message waits until the peer reads; those of ``coalesced`` and ``displaced`` are among them."""
-        return self._count(*_WAITING)
-
-    @property
-    def coalesced(self) -> int:
-        """The message took the place of one with the same key, which waited."""
-        return self._count(Outcome.REPLACED)
-
-    @property
-    def displaced(self) -> int:
-        """Messages that waited longer were dropped for this one."""
-        return self._count(Outcome.DISPLACED)
-
-    @property
-    def dropped(self) -> int:
-        """The message was dropped."""
-        return self._count(Outcome.DROPPED)
-
-    @property
-    def failed(self) -> int:
-        """The connection was failed with 1008, because its peer reads too slowly."""
-        return self._count(Outcome.FAILED)
-
-    @property
-    def closed(self) -> int:
-        """The connection was not open."""
-        return self._count(Outcome.CLOSED)
-
-    @property
-    def skipped(self) -> int:
-        """The connection was inside a message of fragments."""
-        return self._count(Outcome.SKIPPED)
+    __slots__ = ()
 
     async def _wait(self) -> BroadcastReport:
         for connection, backlog, end in self._waiting:
@@ -158,19 +77,7 @@ def broadcast(
         ValueError: text that is not UTF-8, or ``slow`` is no policy.
         ExceptionGroup: with ``raise_exceptions``, at the end: the connections inside a fragmented message.
     """
-    if not isinstance(message, str | bytes):
-        if not is_buffer(message):
-            raise TypeError(f"a message must be str or bytes-like, not {type(message).__name__}")
-        message = bytes(message)  # it may have to wait, and the caller may change it
-    try:
-        policy = Slow(slow)
-    except ValueError:
-        names = ", ".join(each.value for each in Slow)
-        raise ValueError(
-            f"slow must be one of {names}, not {slow!r}; coalesce=key replaces a message"
-        ) from None
-    hash(coalesce)
-    delivery = Delivery(message, text, coalesce)
+    delivery, policy = delivery_of(message, text, slow, coalesce)
     targets = list(connections)
     others: list[tuple[Outcome, Connection]] = []
     exceptions: list[Exception] = []
@@ -195,19 +102,11 @@ def broadcast(
             if raise_exceptions:
                 exceptions.append(ConcurrencyError("a message of fragments is being sent"))
             else:
-                # The peer's pace decides how long a message of fragments takes: so one line a connection.
-                level = logging.DEBUG if connection._has_skipped else logging.WARNING
-                connection._has_skipped = True
-                connection.logger.log(level, "skipped broadcast: a message of fragments is being sent")
+                log_skipped(connection)
         else:
             outcome = connection.deliver(delivery, policy)
         if outcome is not Outcome.SENT:
             others.append((outcome, connection))
     if exceptions:
         raise ExceptionGroup("skipped broadcast", exceptions)
-    waiting = [
-        (connection, backlog, backlog.end)
-        for outcome, connection in others
-        if outcome in _WAITING and (backlog := connection._backlog) is not None
-    ]
-    return BroadcastReport(len(targets), others, waiting)
+    return BroadcastReport(len(targets), others)

@@ -7,37 +7,24 @@ the delays between attempts.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..codec import Role
-from ..connection import Connection as Protocol
+from ..common.arguments import check_proxy_options
+from ..common.connecting import BODY_TIMEOUT, Attempt, Connecting, backoff, process_exception
+from ..common.hints import hints
 from ..connection import ReadyState
-from ..deflate import Compression, offer, settings
+from ..deflate import Compression
 from ..exceptions import (
     HandshakeTimeout,
     InvalidHandshake,
-    InvalidMessage,
-    InvalidStatus,
-    InvalidURI,
-    SecurityError,
 )
 from ..handshake import USER_AGENT, ClientHandshake, redirects
-from ..http import Headers, HeadersLike
+from ..http import HeadersLike
 from ..limits import Limits
-from ..printable import shown, shown_uri
-from ..proxy import Proxy, get_proxy, parse_proxy
-from ..session import TURN_BOUNDS
-from ..uri import WebSocketURI, parse_uri
 from . import fastnet
-from .arguments import limits_of, other_options, with_ratio
 from .connection import Connection, Logger
-from .hints import with_hint
 from .listening import (
     Listener,
     ListenerConnection,
@@ -46,7 +33,7 @@ from .listening import (
     connection_class_for,
     new_listener_of,
 )
-from .proxying import check_proxy_options, connect_through
+from .proxying import connect_through
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -60,13 +47,8 @@ __all__ = [
     "unix_connect",
 ]
 
-# Seconds that we wait for the rest of a refusal's body, which may tell the reason. Its status is known already.
-_BODY_TIMEOUT = 2.0
-
 # asyncio's default limit of a TLS handshake, in seconds.
 _TLS_TIMEOUT = 60.0
-
-_LIMIT_NAMES = {"max_message_size": "max_size", "max_frame_size": "max_size"}
 
 
 class ClientConnection(Connection):
@@ -91,7 +73,7 @@ class ClientConnection(Connection):
                 self.response = handshake.response  # a listener may ask for it at once
                 self._opened(self.protocol.open())
         elif handshake.response is not None and self._body_timer is None:
-            self._body_timer = self._loop.call_later(_BODY_TIMEOUT, self._end_body)
+            self._body_timer = self._loop.call_later(BODY_TIMEOUT, self._end_body)
 
     def _end_body(self) -> None:
         """Treat a refusal as complete, although the end of its body is missing."""
@@ -131,30 +113,7 @@ class ClientListenerConnection(ListenerConnection, ClientConnection):
     """A client's connection whose messages go to a listener; see ``ListenerConnection`` for its methods."""
 
 
-def process_exception(exception: Exception) -> Exception | None:
-    """Tell whether a failed attempt is worth another one: return None to try again, else the exception to raise.
-
-    Faults of the network, time limits, and the HTTP statuses 500, 502, 503 and 504 are temporary. The rest is not.
-    """
-    if isinstance(exception, InvalidStatus):
-        return None if exception.response.status_code in (500, 502, 503, 504) else exception
-    if isinstance(exception, InvalidMessage) and isinstance(exception.__cause__, EOFError | OSError):
-        return None
-    if isinstance(exception, ssl_module.SSLCertVerificationError):
-        return exception
-    return None if isinstance(exception, OSError | TimeoutError) else exception
-
-
-def backoff() -> Generator[float]:
-    """Yield delays between attempts, in seconds: a random one up to 5, then 3, then 1.5 times the last, up to 90."""
-    yield random.random() * 5
-    delay = 3.0
-    while True:
-        yield delay
-        delay = min(delay * 1.5, 90.0)
-
-
-class connect:
+class connect(Connecting):
     """Connect to a WebSocket server.
 
     Use it as ``async with connect(uri) as ws``, as ``ws = await connect(uri)``, or as
@@ -232,33 +191,25 @@ class connect:
         aiofastnet: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        # A mistake in these arguments is raised before anything is connected.
-        self._compression = settings(compression)
-        if self._compression is not None:
-            offer(self._compression)
-        names = _LIMIT_NAMES if limits is None else {}
-        limits = limits_of(
-            "connect", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout
+        super().__init__(
+            "connect",
+            uri,
+            kwargs,
+            origin=origin,
+            subprotocols=subprotocols,
+            compression=compression,
+            additional_headers=additional_headers,
+            user_agent_header=user_agent_header,
+            proxy=proxy,
+            process_exception=process_exception,
+            open_timeout=open_timeout,
+            reconnect_delays=reconnect_delays,
+            max_size=max_size,
+            max_queue=max_queue,
+            limits=limits,
+            text=text,
+            logger=logger,
         )
-        self._compression = with_ratio(self._compression, limits)
-        self._max_head_size = limits.max_head_size
-        self._protocol_options: dict[str, Any] = {
-            **limits.codec_options(),
-            "text": text,
-            **TURN_BOUNDS,
-            "limit_names": names,
-        }
-        Protocol(Role.CLIENT, **self._protocol_options)
-        self.uri = uri
-        self._uri_in_use: WebSocketURI  # of this attempt, as redirects have led it
-        self._origin = origin
-        self._subprotocols = subprotocols
-        self._headers = Headers(additional_headers if additional_headers is not None else ())
-        self._user_agent_header = user_agent_header
-        self._process_exception = process_exception
-        self._reconnect_delays = reconnect_delays
-        self._open_timeout = limits.open_timeout
-        self._logger: Logger = logger or logging.getLogger("wsfast.client")
         self._new_listener = new_listener_of("connect", listener, on_message)
         self._connection_class = connection_class_for(
             self._new_listener, create_connection, ClientConnection, ClientListenerConnection
@@ -267,20 +218,14 @@ class connect:
             "ping_interval": ping_interval,
             "ping_timeout": ping_timeout,
             "close_timeout": close_timeout,
-            "max_queue": limits.max_queue,
+            "max_queue": self._limits.max_queue,
             "write_limit": write_limit,
             "logger": self._logger,
-            "limits": limits,
+            "limits": self._limits,
             "count_frames": count_frames,
         }
-        self._tcp_options = other_options("connect", kwargs)
         fastnet.check_wish(aiofastnet)
         self._aiofastnet = aiofastnet
-        if proxy is not None and proxy is not True and not isinstance(proxy, str):
-            raise TypeError(f"proxy has to be a str, True or None, not {proxy!r}")
-        self._proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
-        if isinstance(self._proxy, Proxy):
-            check_proxy_options(self._tcp_options, self._proxy)
         self._connection: ClientConnection | None = None
 
     def __await__(self) -> Generator[Any, None, ClientConnection]:
@@ -306,22 +251,13 @@ class connect:
             try:
                 connection = await self
             except Exception as exception:
-                fatal = self._process_exception(exception)
-                if fatal is exception:
-                    raise
-                if fatal is not None:
-                    raise fatal from exception
+                self._raise_if_fatal(exception)
                 if delays is None:
                     delays = (delay for delay in self._reconnect_delays())
                 delay = next(delays, None)
                 if delay is None:
                     raise
-                self._logger.info(
-                    "connecting to %s failed, again in %.1f s: %s",
-                    shown_uri(self.uri),
-                    delay,
-                    shown(str(exception), 1000),
-                )
+                self._log_failure(exception, delay)
                 await asyncio.sleep(delay)
                 continue
             delays = None
@@ -331,7 +267,7 @@ class connect:
                 await connection.close()
 
     async def _connect(self) -> ClientConnection:
-        attempt = _Attempt(parse_uri(self.uri), self._headers)
+        attempt = self._begin()
         try:
             async with asyncio.timeout(self._open_timeout):
                 return await self._follow_redirects(attempt)
@@ -340,88 +276,23 @@ class connect:
                 raise  # the network's own timeout
             raise self._timed_out(attempt) from exception
 
-    def _timed_out(self, attempt: _Attempt) -> InvalidHandshake:
-        handshake = attempt.handshake
-        if handshake is not None and handshake.response is not None:
-            handshake.receive_eof()  # The server has refused, but its body has not ended.
-            # If it is a redirect, the time was too short to follow it.
-            if handshake.error is not None and redirects.location(handshake.response) is None:
-                return handshake.error
-        return HandshakeTimeout(
-            f"{self._shown(attempt)} did not finish the opening handshake within {self._open_timeout} s; "
-            "is it a WebSocket server? open_timeout sets the limit"
-        )
-
-    async def _follow_redirects(self, attempt: _Attempt) -> ClientConnection:
+    async def _follow_redirects(self, attempt: Attempt) -> ClientConnection:
         for _ in range(redirects.MAX_REDIRECTS):
             self._uri_in_use = attempt.uri
             try:
                 return await self._connect_once(attempt)
             except InvalidHandshake as exception:
-                result = self.process_redirect(exception)
-                try:
-                    if result is exception:
-                        raise
-                    if isinstance(result, Exception):
-                        raise result from exception
-                    self._redirect(attempt, parse_uri(result))
-                finally:
-                    del result  # its traceback has this frame: a cycle would keep the connection
-        raise SecurityError(f"{shown_uri(self.uri)} redirects more than {redirects.MAX_REDIRECTS} times")
+                self._follow(attempt, exception)
+        raise self._too_many_redirects()
 
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        """Return the URI to which a refusal redirects, to follow it, or the exception to raise. For subclasses.
-
-        By default a redirect is followed up to ten times, never from TLS to none, and not if ``sock``, or for another
-        origin ``host``, ``port`` or a Unix socket, says where to connect. Whatever is returned: another origin gets no
-        credentials (``Authorization``, ``Cookie``, ``Proxy-Authorization``, and those in the URI).
-        """
-        location = redirects.location(exc.response) if isinstance(exc, InvalidStatus) else None
-        if location is None:
-            return exc
-        try:
-            target = redirects.follow(self._uri_in_use, location)
-        except (InvalidURI, SecurityError) as refused:
-            return refused
-        given = {name for name in ("sock", "host", "port", "path") if self._tcp_options.get(name) is not None}
-        if "sock" in given or (given and not redirects.same_origin(self._uri_in_use, target)):
-            return redirects.RedirectError(
-                f"refused to follow a redirect to {shown_uri(str(target))}: {', '.join(sorted(given))} "
-                "said where to connect"
-            )
-        return str(target)
-
-    def _redirect(self, attempt: _Attempt, target: WebSocketURI) -> None:
-        before, attempt.uri, attempt.is_redirected = attempt.uri, target, True
-        if not redirects.same_origin(before, target):
-            attempt.is_elsewhere = True
-            attempt.headers = redirects.for_origin(attempt.headers)
-        elif target.user_info is None:
-            attempt.uri = replace(target, username=before.username, password=before.password)
-
-    async def _connect_once(self, attempt: _Attempt) -> ClientConnection:
-        attempt.handshake = None
-        handshake = ClientHandshake(
-            attempt.uri,
-            origin=self._origin,
-            subprotocols=self._subprotocols,
-            compression=self._compression,
-            additional_headers=attempt.headers,
-            user_agent_header=self._user_agent_header,
-            max_head_size=self._max_head_size,
-        )
-
+    async def _connect_once(self, attempt: Attempt) -> ClientConnection:
+        protocol = self._new_protocol(attempt)
         options = self._connection_options
         if self._new_listener is not None:
             made = checked_listener(self._new_listener())
             options = options | {"listener": lambda: made}
-
-        def factory() -> ClientConnection:
-            protocol = Protocol(Role.CLIENT, handshake=handshake, **self._protocol_options)
-            return self._connection_class(protocol, **options)
-
-        connection = await self._open_tcp(factory, attempt)
-        attempt.handshake = handshake
+        connection = await self._open_tcp(lambda: self._connection_class(protocol, **options), attempt)
+        attempt.handshake = connection._handshake
         try:
             await connection.handshake()
         except BaseException:
@@ -429,63 +300,22 @@ class connect:
             raise
         return connection
 
-    async def _open_tcp(self, factory: Callable[[], ClientConnection], attempt: _Attempt) -> ClientConnection:
-        uri, options = attempt.uri, dict(self._tcp_options)
-        if uri.secure:
-            if options.get("ssl") is False or ("ssl" in options and options["ssl"] is None):
-                raise ValueError("ssl=None is for ws:// URIs; wss:// is encrypted")
-            options.setdefault("ssl", True)
-            if attempt.is_elsewhere:
-                options.pop("server_hostname", None)  # the user gave it for the first origin
-            options.setdefault("server_hostname", uri.tls_name)
-            # Our limit counts; asyncio's default would be shorter.
-            if self._open_timeout is not None and self._open_timeout > _TLS_TIMEOUT:
-                options.setdefault("ssl_handshake_timeout", self._open_timeout)
-        elif options.get("ssl") is not None:
-            raise ValueError("ssl is for wss:// URIs; ws:// is not encrypted")
+    async def _open_tcp(self, factory: Callable[[], ClientConnection], attempt: Attempt) -> ClientConnection:
+        uri, options, where = attempt.uri, self._options_for(attempt), self._shown(attempt)
+        # Our limit counts; asyncio's default would be shorter.
+        if uri.secure and self._open_timeout is not None and self._open_timeout > _TLS_TIMEOUT:
+            options.setdefault("ssl_handshake_timeout", self._open_timeout)
         proxy = self._proxy_for(uri)
         check_proxy_options(options, proxy)
         if proxy is not None:
-            where, agent = self._shown(attempt), self._user_agent_header
+            agent = self._user_agent_header
             return await connect_through(proxy, uri, factory, options, agent, self._open_timeout, where)
         options = {name: value for name, value in options.items() if not name.startswith("proxy_")}
-        try:
-            sock = options.get("sock")
-            if sock is None and "path" not in options:
-                options["host"] = options.get("host") or uri.host
-                options["port"] = options.get("port") or uri.port
-            elif sock is not None and sock.fileno() < 0:
-                raise ValueError("sock is closed; it serves one attempt to connect")
+        if options.get("sock") is None and "path" not in options:
+            options["host"] = options.get("host") or uri.host
+            options["port"] = options.get("port") or uri.port
+        with hints(where):
             return await fastnet.open_connection(factory, options, self._aiofastnet)
-        except OSError as exception:
-            hinted = with_hint(exception, self._shown(attempt))
-            if hinted is None:
-                raise
-            raise hinted from exception
-
-    def _proxy_for(self, uri: WebSocketURI) -> Proxy | None:
-        if self._tcp_options.get("sock") is not None or "path" in self._tcp_options:
-            return None
-        if self._proxy is not True:
-            return self._proxy
-        found = get_proxy(uri)
-        return None if found is None else parse_proxy(found)
-
-    def _shown(self, attempt: _Attempt) -> str:
-        return shown_uri(str(attempt.uri) if attempt.is_redirected else self.uri)
-
-
-@dataclass
-class _Attempt:
-    """The state of an attempt to connect: how far redirects have led it."""
-
-    uri: WebSocketURI
-    headers: Headers
-    handshake: ClientHandshake | None = None
-    """The handshake of the attempt; set when there is a connection."""
-    is_redirected: bool = False
-    is_elsewhere: bool = False
-    """True after a redirect to another origin."""
 
 
 def unix_connect(path: str | None = None, uri: str | None = None, **kwargs: Any) -> connect:

@@ -18,10 +18,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ..codec import CloseCode
+from ..common.messages import check_close
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..events import CloseCause
-from ..exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
+from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
 from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
@@ -249,12 +250,7 @@ class Connection(Streaming):
         await self.wait_closed()
 
     def _begin_close(self, code: int, reason: str) -> None:
-        if code == CloseCode.NO_STATUS_RECEIVED:
-            raise ProtocolError("close code 1005 means that there was none, and must not be sent")  # 7.4.1
-        try:
-            self.protocol.encoder.close(code, reason)
-        except ValueError as mistake:
-            raise ProtocolError(str(mistake)) from None
+        check_close(self.protocol.encoder, code, reason)
         if self.protocol.ready_state is _CONNECTING:
             self.protocol.note_cause(CloseCause.LOCAL)
             self.transport.abort()

@@ -21,10 +21,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from ..codec import Ping, Pong
+from ..common.arguments import check_callback
 from ..connection import Connection as Protocol
 from ..exceptions import ConnectionClosed
 from ..session import Data, Stage
-from .arguments import check_callback
 from .connection import Connection
 from .delivering import BLOCKED, NOT_OPEN, OVER, Delivering, ignore
 

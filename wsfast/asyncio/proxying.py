@@ -6,39 +6,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl as ssl_module
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from ..common.hints import hints
 from ..exceptions import ProxyError
 from ..printable import shown
 from ..proxy import ConnectHandshake, Proxy
 from ..uri import WebSocketURI
 from .connection import Connection
-from .hints import with_hint
 
-__all__ = ["check_proxy_options", "connect_through"]
+__all__ = ["connect_through"]
 
 _Connection = TypeVar("_Connection", bound=Connection)
 
 # Seconds: python-socks has a limit of its own; only ours counts.
 _A_DAY = 86_400.0
-
-
-def check_proxy_options(options: dict[str, Any], proxy: Proxy | None) -> None:
-    """Check the options for the proxy, which begin with ``proxy_``.
-
-    Raises:
-        ValueError: ``proxy_ssl`` contradicts the scheme of the proxy.
-    """
-    if proxy is None or "proxy_ssl" not in options:
-        return
-    if proxy.scheme == "https" and not options["proxy_ssl"]:
-        raise ValueError("proxy_ssl=None is for http:// proxies; https:// is encrypted")
-    if proxy.scheme != "https" and options["proxy_ssl"] is not None:
-        raise ValueError(f"proxy_ssl is for https:// proxies; {proxy.scheme}:// is not encrypted")
 
 
 async def connect_through(
@@ -69,7 +54,7 @@ async def connect_through(
     if proxy.scheme.startswith("socks"):
         sock = await _connect_socks(proxy, host, port, theirs.get("local_addr"))
         try:
-            with _hints(where):
+            with hints(where):
                 _, connection = await loop.create_connection(factory, sock=sock, **tls)
         except BaseException:
             sock.close()
@@ -80,7 +65,7 @@ async def connect_through(
         if timeout is not None and timeout > 60:  # asyncio's default
             theirs.setdefault("ssl_handshake_timeout", timeout)
     handshake = ConnectHandshake(proxy, uri, host, port, user_agent)
-    with _hints(f"the proxy {shown(str(proxy))}"):
+    with hints(f"the proxy {shown(str(proxy))}"):
         transport, asking = await loop.create_connection(
             lambda: _Asking(handshake, loop), proxy.host, proxy.port, **theirs
         )
@@ -93,7 +78,7 @@ async def connect_through(
             context = tls.pop("ssl")
             if context is True:
                 context = ssl_module.create_default_context()
-            with _hints(where):
+            with hints(where):
                 new = await loop.start_tls(transport, waiting, context, **tls)
             assert new is not None  # the stubs say that it may be
             transport = new
@@ -103,18 +88,6 @@ async def connect_through(
     except BaseException:
         transport.abort()
         raise
-
-
-@contextlib.contextmanager
-def _hints(where: str) -> Iterator[None]:
-    """Give an error of the network or of TLS a hint about connecting to ``where``."""
-    try:
-        yield
-    except OSError as exception:
-        hinted = with_hint(exception, where)
-        if hinted is None:
-            raise
-        raise hinted from exception
 
 
 def _hand_over(transport: asyncio.Transport, connection: _Connection, waiting: _Waiting) -> _Connection:
@@ -192,7 +165,7 @@ async def _connect_socks(
         rdns=proxy.scheme in ("socks4a", "socks5h"),
     )
     try:
-        with _hints(f"the proxy {shown(str(proxy))}"):
+        with hints(f"the proxy {shown(str(proxy))}"):
             connected: socket.socket = await socks.connect(host, port, timeout=_A_DAY, local_addr=local_addr)
         return connected
     except OSError:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator
 from typing import TYPE_CHECKING, cast
 
 from ..codec import CloseCode
+from ..common.messages import check_fragments, is_buffer, ping_payload
 from ..connection import ReadyState
 from ..session import MAX_BATCH_SIZE, Backlog, Delivery, Outcome, Slow
 from .transport import TransportSession
@@ -113,14 +114,7 @@ class Sending(TransportSession):
         text: bool | None,
         compress: bool | None,
     ) -> None:
-        if isinstance(fragments, Mapping):
-            raise TypeError(
-                "a message cannot be a dict; json.dumps(...) makes text of it; send its keys() if you mean them"
-            )
-        if not isinstance(fragments, Iterable | AsyncIterable):
-            raise TypeError(
-                f"a message must be str, bytes-like, or an iterable of those, not {type(fragments).__name__}"
-            )
+        check_fragments(fragments, Iterable | AsyncIterable)
         self._gate = self._loop.create_future()
         self.is_fragmenting = True
         encode = self.protocol.encoder.fragment
@@ -214,11 +208,7 @@ class Sending(TransportSession):
         """
         if self._gate is not None or self.protocol.ready_state is not _OPEN:
             await self._may_send(is_control=True)
-        payload = (
-            data.encode() if isinstance(data, str) else None if data is None else bytes(memoryview(data))
-        )
-        if payload is not None and len(payload) > 125:
-            raise ValueError(f"ping payload of {len(payload)} bytes is longer than 125")
+        payload = ping_payload(data)
         while (first := self._pings.forget_unwanted(asyncio.Future.done)) is not None:
             await asyncio.wait([first])
             await self._may_send(is_control=True)
@@ -246,13 +236,3 @@ class Sending(TransportSession):
 
     async def wait_closed(self) -> None:
         raise NotImplementedError
-
-
-def is_buffer(message: object) -> bool:
-    if isinstance(message, bytearray | memoryview):
-        return True
-    try:
-        memoryview(cast("bytes", message))
-    except TypeError:
-        return False
-    return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import http
 import inspect
-import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
@@ -18,18 +17,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, FrameEncoder, Role
+from ..common.arguments import check_handler
+from ..common.serving import Serving, answer, failed, send_answer
+from ..common.steps import run_awaiting
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
-from ..deflate import Compression, settings
+from ..deflate import Compression
 from ..exceptions import ConnectionClosed
 from ..handshake import SERVER, ServerHandshake
 from ..http import Request, Response
 from ..limits import Limits
 from ..printable import shown
-from ..session import HANDSHAKE, TURN_BOUNDS, Admission
+from ..session import HANDSHAKE, Admission
 from . import fastnet
 from .accepting import Acceptor, Listening, accepts_poorly
-from .arguments import check_handler, limits_of, other_options, with_ratio
 from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection, Logger
@@ -127,53 +128,23 @@ class ServerConnection(Connection):
             response = self.respond(*refusal)
         elif request is not None and response is None:
             try:
-                response = await self._decide(request, process_request, process_response, select_subprotocol)
+                steps = answer(self, request, process_request, process_response, select_subprotocol)
+                response = await run_awaiting(steps, self._result_of)
             except Exception:  # raised by the application's functions
                 self.logger.error("opening handshake failed", exc_info=True)
-                response = self._failed()
+                response = failed(self)
             if self.protocol.ready_state is not ReadyState.CONNECTING or self.transport.is_closing():
                 return  # Meanwhile the client left, or the application closed the connection.
         if response is None:
             # There is no request that could be answered.
             self.transport.abort()
             return
-        if handshake.error is not None:
-            self.logger.info("opening handshake failed: %s", shown(str(handshake.error), 1000))
-        try:
-            handshake.send_response(response)
-        except ValueError:
-            self.logger.error("this response cannot be sent: %s", shown(repr(response), 1000), exc_info=True)
-            response = self._failed()
-            handshake.send_response(response)
-        self.response = response
-        self.transport.write(handshake.data_to_send())
+        self.transport.write(send_answer(self, response))
         self._unpause(HANDSHAKE)
         if handshake.accepted:
             self._opened(self.protocol.open())
         else:
-            self.logger.info(
-                "connection rejected (%d %s)", response.status_code, shown(response.reason_phrase)
-            )
             self._linger()
-
-    async def _decide(
-        self,
-        request: Request,
-        process_request: ProcessRequest | None,
-        process_response: ProcessResponse | None,
-        select_subprotocol: SelectSubprotocol | None,
-    ) -> Response:
-        response: Response | None = None
-        if process_request is not None:
-            answer = process_request(self, request)
-            response = _checked("process_request", await self._result_of(answer))
-        if response is None:
-            select = None if select_subprotocol is None else partial(select_subprotocol, self)
-            response = self._handshake.accept(select)
-        if process_response is not None:
-            change = process_response(self, request, response)
-            response = _checked("process_response", await self._result_of(change)) or response
-        return response
 
     async def _result_of(self, answer: Awaitable[Response | None] | Response | None) -> Response | None:
         if answer is None or isinstance(answer, Response) or not inspect.isawaitable(answer):
@@ -182,21 +153,9 @@ class ServerConnection(Connection):
         self._pause(HANDSHAKE)
         return await answer
 
-    def _failed(self) -> Response:
-        return self._handshake.reject(500, "The server failed to answer the opening handshake.\n")
-
 
 class ServerListenerConnection(ListenerConnection, ServerConnection):
     """A server's connection whose messages go to a listener; see ``ListenerConnection`` for its methods."""
-
-
-def _checked(name: str, answer: Response | None) -> Response | None:
-    """Return the answer of the application's function ``name``; raise ``TypeError`` if it has a wrong type."""
-    if answer is None or isinstance(answer, Response):
-        return answer
-    raise TypeError(
-        f"{name} returned a {type(answer).__name__}, not None or a Response; connection.respond() makes one"
-    )
 
 
 class Server:
@@ -485,7 +444,6 @@ def serve(
         ValueError: an argument whose value makes no sense, or that cannot be sent.
         OSError: the address cannot be listened on; raised when the server starts.
     """
-    logger = logger or logging.getLogger("wsfast.server")
     new_listener = new_listener_of("serve", listener, on_message)
     if new_listener is None:
         check_handler(handler)
@@ -493,56 +451,42 @@ def serve(
         given = "listener" if on_message is None else "on_message"
         hint = "; host and port are given by name then" if isinstance(handler, str) else ""
         raise TypeError(f"serve() takes a handler or {given}, and not both{hint}")
-    options = other_options("serve", kwargs)
     fastnet.check_wish(aiofastnet)
-    names = {"max_message_size": "max_size", "max_frame_size": "max_size"} if limits is None else {}
-    limits = limits_of("serve", limits, max_size=max_size, max_queue=max_queue, open_timeout=open_timeout)
+    serving = Serving(
+        kwargs,
+        origins=origins,
+        subprotocols=subprotocols,
+        compression=compression,
+        server_header=server_header,
+        open_timeout=open_timeout,
+        max_size=max_size,
+        max_queue=max_queue,
+        limits=limits,
+        text=text,
+        logger=logger,
+    )
+    options, limits, server_logger = serving.options, serving.limits, serving.logger
     open_timeout = limits.open_timeout
     if open_timeout is not None and open_timeout > 0 and options.get("ssl") is not None:
         # A TLS handshake comes before connection_made, so it needs the loop's own limit.
         options.setdefault("ssl_handshake_timeout", open_timeout)
-    protocol_options: dict[str, Any] = {
-        **limits.codec_options(),
-        "text": text,
-        **TURN_BOUNDS,
-        "limit_names": names,
-    }
     connection_class = connection_class_for(
         new_listener, create_connection, ServerConnection, ServerListenerConnection
     )
-    listener_option = {} if new_listener is None else {"listener": new_listener}
-    # A mistake in these arguments is raised now, and not in each connection.
-    deflate = with_ratio(settings(compression), limits)
-    ServerHandshake(
-        origins=origins, subprotocols=subprotocols, compression=deflate, server_header=server_header
-    )
-    Protocol(Role.SERVER, **protocol_options)
+    connection_options: dict[str, Any] = {
+        "ping_interval": ping_interval,
+        "ping_timeout": ping_timeout,
+        "close_timeout": close_timeout,
+        "max_queue": limits.max_queue,
+        "write_limit": write_limit,
+        "logger": server_logger,
+        "limits": limits,
+        "count_frames": count_frames,
+        **({} if new_listener is None else {"listener": new_listener}),
+    }
 
     def new_connection(server: Server) -> ServerConnection:
-        protocol = Protocol(
-            Role.SERVER,
-            handshake=ServerHandshake(
-                origins=origins,
-                subprotocols=subprotocols,
-                compression=deflate,
-                server_header=server_header,
-                max_head_size=limits.max_head_size,
-            ),
-            **protocol_options,
-        )
-        return connection_class(
-            protocol,
-            server,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            close_timeout=close_timeout,
-            max_queue=limits.max_queue,
-            write_limit=write_limit,
-            logger=logger,
-            limits=limits,
-            count_frames=count_frames,
-            **listener_option,
-        )
+        return connection_class(serving.new_protocol(), server, **connection_options)
 
     async def create_server(factory: Callable[[], ServerConnection]) -> Listening:
         loop = asyncio.get_running_loop()
@@ -559,7 +503,7 @@ def serve(
         async def connect(accepted: socket.socket) -> None:
             await fastnet.accept_connection(factory, accepted, tls, aiofastnet)
 
-        acceptor = Acceptor(server, connect, backlog=options.get("backlog", 100), logger=logger)
+        acceptor = Acceptor(server, connect, backlog=options.get("backlog", 100), logger=server_logger)
         if options.get("start_serving", True):
             await acceptor.start_serving()
         return acceptor
@@ -572,7 +516,7 @@ def serve(
         process_response=process_response,
         select_subprotocol=select_subprotocol,
         open_timeout=open_timeout,
-        logger=logger,
+        logger=server_logger,
         limits=limits,
     )
 

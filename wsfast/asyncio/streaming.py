@@ -1,43 +1,24 @@
 """``recv_streaming``: the parts of a message as its frames come (RFC 6455 5.4).
 
-The decoder tells parts instead of the message while somebody wants them. What is left of a message stays right:
-
-    the iterator ends                the rest of the message
-    ------------------------------   -----------------------------------------------
-    after the last part              there is none
-    before it has returned a part    is joined, and the next ``recv`` returns it whole
-    in between                       is skipped, and the next ``recv`` returns the next message
+``session/parts.py`` has the rules about what is left of a message.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING
 
-from ..codec import CloseCode, Event, Failure, Fragment
+from ..codec import CloseCode
 from ..exceptions import ConcurrencyError, ConnectionClosed
-from ..session import QUEUE, Data, Stage
+from ..session import Data
+from ..session.parts import InParts, PartQueue
 from .sending import Sending
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["Parts", "Streaming"]
-
-
-class PartQueue(deque[Fragment]):
-    """Parts that were received, and the use of those that come."""
-
-    is_wanted = True
-    """An iterator takes them."""
-    is_joined = False
-    """Else: nobody took one, and they become a message."""
-
-    def message(self, text: str) -> Data:
-        payload = b"".join(part.payload for part in self)
-        return payload.decode() if self[-1].is_text and text == "str" else payload
 
 
 class Parts(AsyncIterator[Data]):
@@ -106,10 +87,7 @@ class Parts(AsyncIterator[Data]):
             await connection._next_chunk(True)  # the rest of the last one is skipped
         if connection._messages:
             return
-        self._queue = connection._parts = PartQueue()
-        part = connection.protocol.decoder.stream_message()
-        if part is not None:
-            self._queue.append(part)
+        self._queue = connection._begin_parts()
 
     async def _whole(self) -> Data:
         self._is_done = True
@@ -134,13 +112,10 @@ class Parts(AsyncIterator[Data]):
                 connection._loop.call_soon(connection._give_up_parts, queue, n_taken)
 
 
-class Streaming(Sending):
-    """The call, and its part of the session."""
+class Streaming(Sending, InParts):
+    """The call."""
 
     __slots__ = ("_parts", "_parts_size")
-
-    _parts: PartQueue | None
-    """Parts of a message that came, while they are not messages. None if nothing is received in parts."""
 
     def recv_streaming(self, decode: bool | None = None) -> Parts:
         """Receive the next message in parts: iterate over them with ``async for``.
@@ -165,57 +140,3 @@ class Streaming(Sending):
 
     async def wait_closed(self) -> None:
         raise NotImplementedError
-
-    def control_received(self, event: Event | Failure) -> None:
-        if type(event) is Fragment:
-            self._part_received(event)
-        else:
-            super().control_received(event)
-
-    def _part_received(self, part: Fragment) -> None:
-        queue = self._parts
-        if queue is None or self._dropping:
-            return
-        if queue.is_wanted or queue.is_joined:
-            queue.append(part)
-            self._parts_size += len(part.payload)
-        if queue.is_wanted:
-            if self._high is not None and (
-                len(queue) > self._high or self._parts_size > self._limits.max_queue_size
-            ):
-                if self._stage is Stage.OPEN:
-                    self._pause(QUEUE)
-                elif self._stage is not Stage.PEER_ENDED:  # we read on for the peer's Close only
-                    queue.pop()
-                    self._dropping = True
-        elif part.fin:
-            self._parts = None
-            if queue.is_joined:
-                self._own_queue().append(queue.message(self.protocol.decoder.text))
-        self._wake()
-
-    def _part_taken(self, part: Fragment) -> None:
-        self._parts_size -= len(part.payload)
-        assert self._parts is not None
-        if self._pauses and len(self._parts) <= self._low and len(self._messages) <= self._low:
-            self._unpause(QUEUE)
-
-    def _give_up_parts(self, queue: PartQueue, n_taken: int) -> None:
-        """Nobody wants the rest of the message any more; the table at the top has the rules."""
-        if self._parts is not queue:
-            return
-        has_end = bool(queue) and queue[-1].fin
-        is_over = has_end or not (queue or n_taken)
-        if is_over:
-            self.protocol.decoder.stream_message(False)
-            self._parts = None
-        queue.is_wanted = False
-        queue.is_joined = n_taken == 0
-        self._parts_size = 0
-        if not queue.is_joined:
-            queue.clear()
-        elif has_end:
-            self._own_queue().appendleft(queue.message(self.protocol.decoder.text))
-        if self._pauses and len(self._messages) <= self._low:
-            self._unpause(QUEUE)
-        self._wake()

@@ -8,8 +8,21 @@ from typing import Any, Final
 
 from ..deflate import Deflate
 from ..limits import Limits
+from ..proxy import Proxy
 
-__all__ = ["check_callback", "check_handler", "limits_of", "other_options", "size_limits", "with_ratio"]
+__all__ = [
+    "LIMIT_NAMES",
+    "check_callback",
+    "check_handler",
+    "check_proxy_options",
+    "limits_of",
+    "other_options",
+    "size_limits",
+    "with_ratio",
+]
+
+# The arguments' names for fields of ``Limits``.
+LIMIT_NAMES: Final = {"max_message_size": "max_size", "max_frame_size": "max_size"}
 
 # Arguments of the older API of ``websockets``, and their new names.
 _OLD_NAMES: Final = {
@@ -24,7 +37,7 @@ _OLD_NAMES_OF_SERVE: Final = {"extra_headers": "process_response, which can add 
 
 # Arguments that have no other name here, and the reason.
 _WITHOUT: Final = {
-    "loop": "the running event loop is used",
+    "loop": "the running event loop is used, if there is one",
     "legacy": "there is one API",
     "read_limit": "max_queue limits the messages that wait",
     "extensions": "compression sets permessage-deflate, and there are no others",
@@ -54,19 +67,23 @@ def other_options(call: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def check_handler(handler: object) -> None:
+def check_handler(handler: object, is_async: bool = True) -> None:
     """Check that a handler can be called with a connection.
 
     Raises:
-        TypeError: the handler takes other arguments, or it is a generator.
+        TypeError: the handler takes other arguments, or it is a generator; or it is async where threads run it.
     """
+    kind = "async def" if is_async else "def"
     if not callable(handler):
-        raise TypeError(
-            f"the handler is a {type(handler).__name__}; it has to be async def handler(connection)"
-        )
+        raise TypeError(f"the handler is a {type(handler).__name__}; it has to be {kind} handler(connection)")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
         raise TypeError(
-            "the handler has a yield, so that calling it runs nothing; it has to be async def without one"
+            f"the handler has a yield, so that calling it runs nothing; it has to be {kind} without one"
+        )
+    if not is_async and any(map(inspect.iscoroutinefunction, (handler, type(handler).__call__))):
+        raise TypeError(
+            "the handler is async, and threads would not await it; it has to be def handler(connection), "
+            "or wsfast.asyncio serves it"
         )
     try:
         signature = inspect.signature(handler)
@@ -142,3 +159,17 @@ def check_callback(name: str, callback: Any, arguments: tuple[str, ...]) -> None
         signature.bind(*(None,) * len(arguments))
     except TypeError as error:
         raise TypeError(f"{name} takes {signature}: {error}; it has to be {expected}") from None
+
+
+def check_proxy_options(options: dict[str, Any], proxy: Proxy | None) -> None:
+    """Check the options for the proxy, which begin with ``proxy_``.
+
+    Raises:
+        ValueError: ``proxy_ssl`` contradicts the scheme of the proxy.
+    """
+    if proxy is None or "proxy_ssl" not in options:
+        return
+    if proxy.scheme == "https" and not options["proxy_ssl"]:
+        raise ValueError("proxy_ssl=None is for http:// proxies; https:// is encrypted")
+    if proxy.scheme != "https" and options["proxy_ssl"] is not None:
+        raise ValueError(f"proxy_ssl is for https:// proxies; {proxy.scheme}:// is not encrypted")

@@ -5,13 +5,15 @@ They keep their class and attributes, because programs check those.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import ssl
+from collections.abc import Iterator
 
 from ..printable import shown
 
-__all__ = ["with_hint"]
+__all__ = ["hints", "with_hint"]
 
 
 def with_hint(exception: OSError, where: str) -> OSError | None:
@@ -45,3 +47,15 @@ def _tls_error(exception: ssl.SSLError, text: str) -> ssl.SSLError:
         if hasattr(exception, name):
             setattr(hinted, name, getattr(exception, name))
     return hinted
+
+
+@contextlib.contextmanager
+def hints(where: str) -> Iterator[None]:
+    """Give an error of the network or of TLS a hint about connecting to ``where``."""
+    try:
+        yield
+    except OSError as exception:
+        hinted = with_hint(exception, where)
+        if hinted is None:
+            raise
+        raise hinted from exception
