@@ -67,9 +67,15 @@ class TransportSession(Session, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        if type(transport).__module__ == "uvloop.loop":
+            return  # it does what follows for every socket
         connected = transport.get_extra_info("socket")
-        if connected is not None and connected.family in (socket.AF_INET, socket.AF_INET6):
-            # asyncio does not for sockets made with protocol number 0; small frames would wait for an ACK.
+        if (
+            connected is not None
+            and connected.proto != socket.IPPROTO_TCP
+            and connected.family in (socket.AF_INET, socket.AF_INET6)
+        ):
+            # asyncio does it for sockets with this protocol number only; small frames would wait for an ACK.
             with contextlib.suppress(OSError):
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
