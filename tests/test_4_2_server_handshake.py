@@ -1412,7 +1412,9 @@ def test_another_handshake_has_the_settings_and_nothing_else() -> None:
         "Sec-WebSocket-Extensions: permessage-deflate",
     )
     sent = answer(receive(first, [request(*offers)]))
-    assert first.accepted and first.subprotocol == "chat" and first.compression is not None
+    assert first.accepted
+    assert first.subprotocol == "chat"
+    assert first.compression is not None
     second = first.another()
     assert (second.accepted, second.subprotocol, second.compression, second.request) == (
         False,
