@@ -105,6 +105,19 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
             return self.encode_buffer(0x80 | WSFAST_BINARY, data)
         return self.encode_text_buffer(data)
 
+    def header(self, size):
+        """Encode the header of a binary message of ``size`` bytes in one frame (RFC 6455 5.2)."""
+        cdef uint8_t header[WSFAST_MAX_HEADER_SIZE]
+        size = index(size)
+        if self.masks:
+            raise ValueError(mistakes.HEADER_OF_A_CLIENT)
+        if not 0 <= size <= PY_SSIZE_T_MAX:
+            raise ValueError(mistakes.size_out_of_range(size))
+        if self.message_type != WSFAST_NO_MESSAGE:
+            raise RuntimeError(mistakes.MESSAGE_UNFINISHED)  # 5.4
+        return PyBytes_FromStringAndSize(
+            <char*>header, wsfast_write_header(header, 0x80 | WSFAST_BINARY, size, NULL))
+
     @cython.critical_section
     def fragment(self, data, fin=False, text=None, compress=None):
         """Encode the next fragment of a message (RFC 6455 5.4; RFC 7692 6.1)."""

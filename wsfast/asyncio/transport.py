@@ -13,6 +13,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, cast
 
+from ..codec import Role
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
@@ -33,6 +34,10 @@ except ImportError:  # Windows
 
 # Linux tells of the peer's FIN though bytes before it are not read; None where the system does not.
 _PEER_FIN: int | None = getattr(select, "POLLRDHUP", None)
+
+# Bytes from which a binary message is not copied into a frame. To send the same object again and again takes 0.77 of the
+# CPU time then at 256 KiB, and at 1 MiB 0.62 on asyncio, 0.71 on uvloop; at 64 KiB as much, and in an echo too.
+LARGE_MESSAGE = 131_072
 
 # Seconds by which a timer may come early: uvloop counts in whole milliseconds.
 _RESOLUTION = 0.0015
@@ -166,6 +171,26 @@ class TransportSession(Session, asyncio.Protocol):
             (self._pauses or self._blocked) and self._has_unread_end()
         ):
             self.transport.write(data)
+
+    def _header_of(self, message: bytes, text: bool | None, compress: bool | None) -> bytes | None:
+        """Return the header of a binary message that may be written as it is; None if it needs a frame."""
+        encoder = self.protocol.encoder
+        if (
+            text
+            or self.protocol.role is Role.CLIENT  # 5.3: it has to be masked
+            or (encoder.deflate is not None and (compress or compress is None))
+        ):
+            return None
+        return encoder.header(len(message))
+
+    def _write_uncopied(self, header: bytes, message: bytes) -> None:
+        """Write a message and its header, after all that was sent; count it as a send."""
+        self._flush()
+        self._sends_left -= 1
+        # Not by _write(): it may refuse the second one, and what is sent later would be taken for the payload.
+        if not self.transport.is_closing():
+            self.transport.write(header)
+            self.transport.write(message)
 
     def _has_unread_end(self) -> bool:
         """Tell whether the peer ended TLS, and we may not hear of it; then look for its end.
