@@ -35,8 +35,8 @@ except ImportError:  # Windows
 # Linux tells of the peer's FIN though bytes before it are not read; None where the system does not.
 _PEER_FIN: int | None = getattr(select, "POLLRDHUP", None)
 
-# Bytes from which a binary message is not copied into a frame. To send the same object again and again takes 0.77 of the
-# CPU time then at 256 KiB, and at 1 MiB 0.62 on asyncio, 0.71 on uvloop; at 64 KiB as much, and in an echo too.
+# Bytes from which a binary message is not copied into a frame. To send one object again and again then takes 0.77 of
+# the CPU time at 256 KiB, and at 1 MiB 0.62 on asyncio, 0.71 on uvloop; at 64 KiB as much, and in an echo too.
 LARGE_MESSAGE = 131_072
 
 # Seconds by which a timer may come early: uvloop counts in whole milliseconds.
