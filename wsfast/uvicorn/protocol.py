@@ -305,13 +305,13 @@ class WebSocketProtocol(Limited):
             await self._wait_writable()
         if self.protocol.ready_state is _OPEN and message["type"] == "websocket.send":
             data = message.get("bytes")
-            if type(data) is bytes and len(data) >= LARGE_MESSAGE:
-                header = self._header_of(data, None, None)
-                if header is not None:
-                    self._write_uncopied(header, data)
-                    await self._give_way()
-                    return
             if data is not None:
+                if type(data) is bytes and len(data) >= LARGE_MESSAGE:
+                    header = self._header_of(data, None, None)
+                    if header is not None:
+                        self._write_uncopied(header, data)
+                        await self._give_way()
+                        return
                 frame = self._encode(data, False)
             else:
                 text = message.get("text")
