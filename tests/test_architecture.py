@@ -33,7 +33,7 @@ FLOORS = (
         "proxy",
     }
     | {"frames", "datastructures", "http11", "protocol", "typing"},  # other names of what is there
-    {"asyncio", "testing"},
+    {"asyncio", "browser", "testing"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},
     {"patch"},
     {"cli"},
