@@ -310,6 +310,43 @@ async def test_a_peer_that_leaves_16_mib_untaken_fails() -> None:
         assert socket.bufferedAmount == 20 * 2**20
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+@in_both_loops
+async def test_buffered_amount_over_sockets(tls: bool) -> None:
+    """It grows within the turn, and falls to 0. Over TLS a loop's own transport hides what lies below it."""
+    may_read = asyncio.Event()
+    received: list[int] = []
+
+    async def slow(connection: Any) -> None:
+        await may_read.wait()
+        received.extend([len(message) async for message in connection])
+
+    async with wsfast.serve(slow, "localhost", 0, ssl=server_tls() if tls else None, max_queue=1) as server:
+        scheme = "wss" if tls else "ws"
+        options = {"ssl": client_tls()} if tls else {}
+        socket = WebSocket(
+            f"{scheme}://localhost:{port_of(server)}/", compression=None, proxy=None, **options
+        )
+        while socket.readyState != WebSocket.OPEN:
+            await asyncio.sleep(0.001)
+        for n in range(1, 129):
+            socket.send(b"x" * 2**16)
+            assert socket.bufferedAmount == n * 2**16
+        await asyncio.sleep(0.05)
+        amounts = [socket.bufferedAmount]
+        may_read.set()
+        while amounts[-1]:
+            await asyncio.sleep(0.001)
+            amounts.append(socket.bufferedAmount)
+        assert amounts == sorted(amounts, reverse=True)
+        assert tls or amounts[0] > 0
+        socket.close()
+        while socket.readyState != WebSocket.CLOSED:
+            await asyncio.sleep(0.001)
+        assert socket.bufferedAmount == 0
+    assert received == [2**16] * 128
+
+
 @without_io
 async def test_send_takes_what_is_a_buffer_then() -> None:
     """A buffer that changes after the call changes nothing that is sent."""
@@ -616,6 +653,14 @@ async def test_refusals_are_typed() -> None:
         (lambda socket: setattr(socket, "readyState", 3), AttributeError, "readyState"),
         (lambda socket: socket.addEventListener("open", 5), TypeError, "handleEvent"),
         (lambda socket: socket.addEventListener("open", print, signal=5), TypeError, "signal"),
+        (lambda socket: socket.addEventListener("open", print, {"once": True}), TypeError, "once=True"),
+        (lambda socket: socket.removeEventListener("open", print, {}), TypeError, "keyword arguments"),
+        (lambda socket: socket.dispatchEvent("open"), TypeError, "an event has to be an Event, not 'open'"),
+        (
+            lambda socket: type("Chat", (WebSocket,), {"onmessage": print}),
+            TypeError,
+            "Chat.onmessage would never",
+        ),
     ],
 )
 @without_io

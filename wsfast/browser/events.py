@@ -160,13 +160,13 @@ class EventTarget:
         already, with the same ``capture``; a bound method is the same as another of the same object.
 
         Raises:
-            TypeError: no function, and no object with ``handleEvent``.
+            TypeError: no function, and no object with ``handleEvent``; or options that are no keyword arguments.
         """
         if callback is None or self._find(type, callback, capture) is not None:
             return
         if not callable(callback) and not hasattr(callback, "handleEvent"):
             raise TypeError(f"a listener is a function, or has the method handleEvent, unlike {callback!r}")
-        self._add(type, _Listener(callback, bool(capture), once, passive))
+        self._add(type, _Listener(callback, capture, once, passive))
 
     def removeEventListener(self, type: str, callback: Callback | None, capture: bool = False) -> None:
         """Call ``callback`` no more, not even for an event that is being dispatched."""
@@ -179,17 +179,18 @@ class EventTarget:
 
         Raises:
             InvalidStateError: the event is being dispatched.
+            TypeError: it is no ``Event``.
         """
+        if not isinstance(event, Event):
+            raise TypeError(f"an event has to be an Event, not {event!r}")
         event.isTrusted = False
         return self._fire(event)
 
     def _find(self, type: str, callback: Callback | None, capture: bool) -> _Listener | None:
+        if not isinstance(capture, bool):
+            raise TypeError(f"options are keyword arguments, such as once=True; {capture!r} is no bool")
         for listener in self._listeners.get(type, ()):
-            if (
-                listener.callback == callback
-                and listener.capture is bool(capture)
-                and not listener.is_handler
-            ):
+            if listener.callback == callback and listener.capture is capture and not listener.is_handler:
                 return listener
         return None
 

@@ -118,6 +118,12 @@ class WebSocket(EventTarget):
         self._task: asyncio.Task[None] | None = self._loop.create_task(self._live(dialled))
         self._task.add_done_callback(self._task_has_ended)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("onopen", "onmessage", "onerror", "onclose"):
+            if name in cls.__dict__:
+                raise TypeError(f"{cls.__name__}.{name} would never be called: set {name} of a socket")
+
     def __repr__(self) -> str:
         state = ReadyState(self.readyState).name
         return f"<WebSocket {shown_uri(self._url)} {state}>"
@@ -279,7 +285,7 @@ class WebSocket(EventTarget):
         """Dispatch the messages; raise ``ConnectionClosed`` at the end."""
         while True:
             self._awaits_message = not connection.has_waiting
-            if not self._awaits_message:
+            if not self._awaits_message and self._state == _OPEN:
                 await asyncio.sleep(0)
             data = await connection.recv()
             self._awaits_message = False
