@@ -181,6 +181,20 @@ async def test_messages_before_the_close_are_told_though_listeners_are_slow() ->
 
 
 @without_io
+async def test_messages_and_a_close_before_a_reset_are_told() -> None:
+    """The code is the peer's (RFC 6455 7.1.5); clean it is not, because ours did not go out."""
+    async with opened() as socket:
+        clean: list[bool] = []
+        socket.onclose = lambda event: clean.append(event.wasClean)
+        socket.onmessage = lambda event: socket.peer.transport.abort() if event.data == "a" else None
+        for text in "abc":
+            socket.peer.send(text)
+        socket.peer.send_close()
+        await socket.reach(WebSocket.CLOSED)
+        assert (socket.notes, clean) == (["open", "a", "b", "c", 1000], [False])
+
+
+@without_io
 async def test_messages_before_a_fault_and_before_the_end_of_tcp_are_told() -> None:
     for end in (b"\xff\xff", None):
         async with opened() as socket:
@@ -348,6 +362,80 @@ async def test_buffered_amount_over_sockets(tls: bool) -> None:
 
 
 @without_io
+async def test_a_failure_is_one_though_the_peer_answers_with_a_close() -> None:
+    async with opened() as socket:
+        ends: list[Any] = []
+        socket.onclose = lambda event: ends.append((event.wasClean, event.code, event.reason))
+        socket.peer.transport.pause_reading()
+        for _ in range(20):
+            socket.send(b"x" * 2**20)
+        socket.peer.transport.resume_reading()
+        socket.peer.send_close(1000, "never mind")
+        socket.peer.transport.close()
+        await socket.reach(WebSocket.CLOSED)
+        assert socket.notes[1].cause is CloseCause.LIMIT
+        assert socket.notes[1].rcvd is not None
+        assert ends == [(False, 1006, "")]
+
+
+@without_io
+async def test_buffered_amount_when_we_cut_the_connection() -> None:
+    """What was taken before is not in it, though nobody has asked meanwhile."""
+    async with opened(chunk_size=100, ping_interval=1, ping_timeout=1, close_timeout=1) as socket:
+        socket.peer.transport.pause_reading()
+        socket.send("x" * 10_000)
+        await turns(3)
+        socket.peer.transport.resume_reading()
+        await turns(10)
+        socket.peer.transport.pause_reading()
+        await socket.reach(WebSocket.CLOSED)
+        assert 8900 <= socket.bufferedAmount <= 9200
+
+
+@without_io
+async def test_buffered_amount_when_the_peer_cuts_the_connection() -> None:
+    """The transport tells when it has written nearly all; what it had left is not known."""
+    async with opened(write_limit=(1000, 100)) as socket:
+        socket.peer.transport.pause_reading()
+        for _ in range(10):
+            socket.send("x" * 1000)
+        await turns(3)
+        socket.peer.transport.resume_reading()
+        await turns(5)
+        socket.peer.transport.abort()
+        await socket.reach(WebSocket.CLOSED)
+        assert socket.bufferedAmount <= 100
+
+
+@without_io
+async def test_buffered_amount_when_tcp_is_closed_before_all_is_taken() -> None:
+    """A transport that is closed in order writes the rest."""
+    async with opened() as socket:
+        socket.peer.transport.pause_reading()
+        socket.send("x" * 1000)
+        socket.peer.send_close()
+        socket.peer.transport.write_eof()
+        await turns(10)
+        assert socket._connection is not None
+        assert socket._connection.transport.is_closing()
+        assert socket.bufferedAmount == 1000
+        socket.peer.transport.resume_reading()
+        await socket.reach(WebSocket.CLOSED)
+        assert socket.bufferedAmount == 0
+        assert socket.notes == ["open", 1000]
+
+
+@without_io
+async def test_send_after_the_peer_is_gone_and_before_we_heard_of_it() -> None:
+    async with opened() as socket:
+        socket.peer.transport.abort()
+        socket.send("abc")
+        await socket.reach(WebSocket.CLOSED)
+        assert socket.bufferedAmount == 3
+        assert socket.notes[2:] == [1006]
+
+
+@without_io
 async def test_send_takes_what_is_a_buffer_then() -> None:
     """A buffer that changes after the call changes nothing that is sent."""
     async with opened() as socket:
@@ -433,10 +521,39 @@ def test_the_end_of_the_loop_closes_with_1001() -> None:
     wsfast.testing.run(main())
     assert [socket.readyState for socket in sockets] == [WebSocket.CLOSED] * 2
     assert sockets[0].notes == ["open"]
+    assert sockets[0].peer._has_ended
     assert [(frame.opcode, frame.payload) for frame in sockets[0].peer._frames] == [
         (Opcode.CLOSE, b"\x03\xe9")
     ]
     assert sockets[1].notes == []
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"])
+def test_the_end_of_the_loop_is_told_to_a_server_elsewhere(loop_name: str) -> None:
+    """Over TCP, the Close arrives, and no socket is left open."""
+    codes: list[int | None] = []
+
+    async def note(connection: Any) -> None:
+        await connection.wait_closed()
+        codes.append(connection.close_code)
+
+    async def use(port: int) -> None:
+        socket = WebSocket(f"ws://127.0.0.1:{port}/", proxy=None)
+        while socket.readyState != WebSocket.OPEN:
+            await asyncio.sleep(0.001)
+
+    async def main() -> None:
+        async with wsfast.serve(note, "127.0.0.1", 0) as server:
+            await asyncio.to_thread(
+                asyncio.run if loop_name == "asyncio" else uvloop.run, use(port_of(server))
+            )
+            while not codes:
+                await asyncio.sleep(0.001)
+
+    uvloop = pytest.importorskip("uvloop") if loop_name == "uvloop" else None
+    asyncio.run(main())
+    gc.collect()
+    assert codes == [1001]
 
 
 # Its life
@@ -462,6 +579,26 @@ async def test_a_socket_is_kept_while_it_is_open_and_not_afterwards() -> None:
     try:
         peer.transport.abort()
         await turns(10)
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+@without_io
+async def test_a_socket_that_never_was_open_leaves_no_circle() -> None:
+    socket = WebSocket("ws://testing/", open_timeout=1, proxy=None, host="127.0.0.1", port=1)
+    events: list[Any] = []
+    socket.onerror = events.append
+    socket.onclose = lambda event: None
+    reference = weakref.ref(socket)
+    del socket
+    gc.collect()
+    gc.disable()
+    try:
+        while not events:
+            await asyncio.sleep(0)
+        await turns(3)
+        events.pop()
         assert reference() is None
     finally:
         gc.enable()
@@ -544,6 +681,19 @@ def test_keyboard_interrupt_in_a_listener_ends_the_loop() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         wsfast.testing.run(main())
+
+
+@without_io
+async def test_an_event_that_is_dispatched_again_is_not_trusted() -> None:
+    async with opened() as socket:
+        events: list[Event] = []
+        socket.onmessage = events.append
+        socket.peer.send("x")
+        await turns(5)
+        assert events[0].isTrusted
+        socket.dispatchEvent(events[0])
+        assert not events[0].isTrusted
+        assert socket.notes == ["open", "x", "x"]
 
 
 @without_io

@@ -817,6 +817,19 @@ CHECKS = [
         ["a", True, "a", True],
     ),
     Check(
+        "an event that was stopped can be dispatched again",
+        [
+            new(),
+            listen("x", "a", call("stopImmediatePropagation"), once=True),
+            listen("x", "b"),
+            make("Event", "e", "x"),
+            dispatch("e"),
+            dispatch("e"),
+        ],
+        ["a", True, "b", True],
+        chromium=["a", True, True],  # it stays stopped; DOM: its flags are unset after the dispatch
+    ),
+    Check(
         "after the dispatch there is a target, and no currentTarget",
         [
             new(),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..asyncio.client import ClientConnection, connect
 from ..connection import ReadyState
-from ..session.receiving import CHUNK
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -46,8 +45,8 @@ class BrowserConnection(ClientConnection):
 
     @property
     def has_waiting(self) -> bool:
-        """True if there is a message, or there may be one without another read."""
-        return bool(self._messages or self._pauses & CHUNK)
+        """True if ``recv`` would return at once."""
+        return bool(self._messages)
 
     @property
     def untaken_size(self) -> int:

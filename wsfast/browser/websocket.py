@@ -234,29 +234,31 @@ class WebSocket(EventTarget):
 
     async def _live(self, dialled: connect) -> None:
         await asyncio.sleep(0)  # an eager task factory has called us inside the constructor
-        closed = ConnectionClosed()
+        closing = CloseEvent("close", code=CloseCode.ABNORMAL_CLOSURE.value)
         error: Exception | None = None
         try:
             connection = await self._open(dialled)
             self._state, self._connection = _OPEN, connection
             self._fire_ours(Event("open"))
             await self._receive(connection)
-        except ConnectionClosed as exception:
-            closed = exception.with_traceback(None)
+        except ConnectionClosed as closed:
             if closed.rcvd is None or closed.cause in _FAILURES:
-                error = closed
+                error = closed.with_traceback(None)
+            else:
+                is_clean = closed.sent is not None
+                code, reason = int(closed.code), closed.reason
+                closing = CloseEvent("close", wasClean=is_clean, code=code, reason=reason)
         except Exception as exception:
             error = exception.with_traceback(None)
             if not isinstance(error, WebSocketException | OSError | ImportError):
                 self._report(error, "connecting")  # a mistake in the options, that only the loop could find
         self._unsendable = self.bufferedAmount
-        self._state, self._connection, self._task = _CLOSED, None, None
+        self._state, self._connection = _CLOSED, None
         if error is not None:
             if not self._listeners.get("error") and not self._listeners.get("close"):
                 dialled._logger.warning("%s failed: %s", shown_uri(self._url), shown(str(error), 1000))
             self._fire_ours(ErrorEvent("error", error=error))
-        is_clean = closed.rcvd is not None and closed.sent is not None
-        self._fire_ours(CloseEvent("close", wasClean=is_clean, code=int(closed.code), reason=closed.reason))
+        self._fire_ours(closing)
 
     async def _open(self, dialled: connect) -> BrowserConnection:
         connection: Any = None
