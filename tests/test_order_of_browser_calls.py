@@ -37,6 +37,7 @@ class Acting(Scripted):
     def __init__(self, chance: random.Random, **options: Any) -> None:
         self.chance = chance
         self.sent: list[str] = []
+        self.late_size = 0  # of texts for which it was too late
         self.n_texts = 0
         self.states: list[int] = []
         super().__init__(ScriptedPeer(chunk_size=chance.choice((None, 7, 100))), **options)
@@ -59,6 +60,8 @@ class Acting(Scripted):
                 assert self.bufferedAmount == before + len(text)
                 if is_open:
                     self.sent.append(text)
+                else:
+                    self.late_size += len(text)
             elif kind == "type":
                 self.binaryType = self.chance.choice(("blob", "arraybuffer", "none"))
             elif kind == "listener":
@@ -114,6 +117,7 @@ async def test_every_end_in_any_order(end: str) -> None:
             code = chance.choice((1000, 3000, 4999))
             socket.close(code, "enough")
             socket.close(4000)
+            told = socket.notes[1:]  # no message comes any more
             peer.send_close(code)
         elif end == "peer's close":
             code = chance.choice((1000, 1001, 1011))
@@ -141,8 +145,11 @@ async def test_every_end_in_any_order(end: str) -> None:
         assert (opened, closed) == ("open", code), seed
         if code == 1006:
             assert isinstance(messages.pop(), Exception), seed
-        assert messages == (told[: len(messages)] if end == "close" else told), seed
+        assert messages == told, seed
         assert socket.states == sorted(socket.states), seed
+        assert (socket.states[0], socket.states[-1]) == (WebSocket.OPEN, WebSocket.CLOSED), seed
+        if code != 1006:
+            assert amount == socket.late_size, seed
         if socket.extensions == "":
             assert received == socket.sent[: len(received)], seed
             if end in ("close", "peer's close"):

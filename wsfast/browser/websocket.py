@@ -198,7 +198,7 @@ class WebSocket(EventTarget):
         if self._state == _CONNECTING:
             raise InvalidStateError("send() before the socket is open: wait for the event open")
         connection = self._connection
-        if connection is None or self._state != _OPEN or not connection.send_now(data, size):
+        if connection is None or not connection.send_now(data, size):
             self._unsendable += size
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
