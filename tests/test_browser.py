@@ -24,6 +24,8 @@ from asyncio_helpers import (
     turns,
     without_io,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import wsfast
 from wsfast.asyncio.client import connect
@@ -36,6 +38,7 @@ from wsfast.browser import (
     WebSocket,
 )
 from wsfast.browser.connection import BrowserConnect, BrowserConnection
+from wsfast.browser.url import parse_url
 from wsfast.codec import Opcode
 from wsfast.events import CloseCause
 from wsfast.exceptions import ConnectionClosedError, InvalidStatus, NegotiationError, WebSocketException
@@ -43,6 +46,7 @@ from wsfast.handshake import ServerHandshake
 from wsfast.testing import ScriptedPeer
 from wsfast.testing.pairs import URI
 from wsfast.testing.scripted import _ConnectToPeer
+from wsfast.uri import parse_uri
 
 # A socket and a scripted peer
 
@@ -915,3 +919,80 @@ async def test_what_is_sent_in_a_listener_goes_out_before_the_next_event() -> No
             socket.peer.send(text)
         for opcode, payload in ((Opcode.TEXT, "a"), (Opcode.TEXT, "b"), (Opcode.BINARY, b"c")):
             await socket.peer.expect(opcode, payload)
+
+
+# URLs
+
+
+@in_loop
+async def test_a_user_name_alone() -> None:
+    """The URL of browsers has no colon after it; the credentials have (RFC 7617)."""
+
+    async def tell(connection: Any) -> None:
+        await connection.send(connection.request.headers["Authorization"])
+
+    async with wsfast.serve(tell, "127.0.0.1", 0) as server:
+        url = f"ws://me@127.0.0.1:{port_of(server)}/"
+        socket = WebSocket(url, proxy=None)
+        answers: list[str] = []
+        socket.onmessage = lambda event: answers.append(event.data)
+        while socket.readyState != WebSocket.CLOSED:
+            await asyncio.sleep(0.001)
+    assert socket.url == url
+    assert answers == ["Basic bWU6"]
+
+
+PIECES = [
+    *(
+        "ws",
+        "wss",
+        "HTTP",
+        "https",
+        ":",
+        "//",
+        "\\",
+        "/",
+        "?",
+        "#",
+        "@",
+        "[",
+        "]",
+        "::1",
+        "%",
+        "%2e",
+        "..",
+        ".",
+    ),
+    *(
+        "h",
+        "HOST",
+        ":80",
+        ":0443",
+        "user",
+        "pass",
+        "ß",
+        "안",
+        "\ud800",
+        " ",
+        "\t",
+        "\n",
+        "\x00",
+        "\x7f",
+        "|",
+        "{",
+        "%25eth0",
+    ),
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), st.sampled_from(["", "ws://", "ws://h"]))
+def test_any_url_is_refused_or_has_a_normal_form(url: str, start: str) -> None:
+    """The normal form of the normal form is itself, and a connection can be made to it."""
+    try:
+        found = parse_url(start + url)
+    except DOMSyntaxError:
+        return
+    assert parse_url(found.href) == found
+    assert found.href.isascii()
+    assert parse_uri(found.uri).host_header == found.origin.partition("://")[2]

@@ -163,6 +163,7 @@ CHECKS = [
     refused_url("a port that is too large", "ws://127.0.0.1:65536/"),
     refused_url("a port that is no number", "ws://127.0.0.1:x/"),
     refused_url("half an IPv6 address", "ws://[::1/"),
+    refused_url("the zone of an IPv6 address", "ws://[fe80::1%25eth0]/"),
     Check(
         "url: what is sent is what it says",
         [new("http://PLAIN/x/../path?a b=안"), watch, wait("message")],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from ipaddress import IPv6Address
+from typing import NamedTuple
 from urllib.parse import quote
 
 from ..exceptions import InvalidURI
@@ -33,8 +34,19 @@ def usv_string(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def parse_url(url: str) -> tuple[str, str]:
-    """Return a URL in its normal form, with ``ws:`` or ``wss:``, and its origin.
+class URL(NamedTuple):
+    """A URL as ``parse_url`` understood it."""
+
+    href: str
+    """Its normal form, user name and password included."""
+    origin: str
+    """Scheme, host and port."""
+    uri: str
+    """The same, for ``connect``."""
+
+
+def parse_url(url: str) -> URL:
+    """Parse a URL; its scheme becomes ``ws:`` or ``wss:``.
 
     Raises:
         TypeError: it is no ``str``.
@@ -58,13 +70,17 @@ def parse_url(url: str) -> tuple[str, str]:
         uri = parse_uri(f"{scheme}://{user_info}{at}{host_port}{path}{match['fragment'] or ''}")
     except InvalidURI as error:
         raise DOMSyntaxError(str(error)) from None
+    if "%" in uri.host:
+        raise DOMSyntaxError("the zone of an IPv6 address has no place in a URL of browsers")
     if ":" in uri.host:
         uri = replace(uri, host=IPv6Address(uri.host).compressed)
     origin = f"{'wss' if uri.secure else 'ws'}://{uri.host_header}"
+    scheme, _, host = origin.partition("//")
     name, password = (quote(part, safe="!$&'()*+,;=") for part in uri.user_info or ("", ""))
-    credentials = f"{name}:{password}".removesuffix(":") + "@" if name or password else ""
-    resource_name = uri.resource_name + ("?" if match["query"] == "?" else "")
-    return origin.replace("://", f"://{credentials}") + resource_name, origin
+    credentials = f"{name}:{password}@" if name or password else ""
+    query_mark = "?" if match["query"] == "?" else ""
+    href = f"{scheme}//{credentials.replace(':@', '@')}{host}{uri.resource_name}{query_mark}"
+    return URL(href, origin, f"{scheme}//{credentials}{host}{uri.resource_name}")
 
 
 def _without_dots(path: str) -> str:

@@ -92,7 +92,7 @@ class WebSocket(EventTarget):
         super().__init__(loop or asyncio.get_running_loop())
         for name in _NOT_HERE.keys() & options.keys():
             raise TypeError(f"WebSocket() has no {name}: use {_NOT_HERE[name]}")
-        self._url, self._origin = parse_url(url)
+        self._url = parse_url(url)
         self._protocols = [protocols] if isinstance(protocols, str) else list(protocols)
         for protocol in self._protocols:
             if not is_token(protocol):
@@ -109,7 +109,7 @@ class WebSocket(EventTarget):
         self._awaits_message = False
         self._unsendable = 0  # bytes of messages for which it was too late
         dialled = self._dial(
-            self._url,
+            self._url.uri,
             subprotocols=self._protocols or None,
             compression=compression,
             create_connection=BrowserConnection,
@@ -126,14 +126,14 @@ class WebSocket(EventTarget):
 
     def __repr__(self) -> str:
         state = ReadyState(self.readyState).name
-        return f"<WebSocket {shown_uri(self._url)} {state}>"
+        return f"<WebSocket {shown_uri(self._url.href)} {state}>"
 
     # Facts
 
     @property
     def url(self) -> str:
         """The URL in its normal form, user name and password included."""
-        return self._url
+        return self._url.href
 
     @property
     def readyState(self) -> int:
@@ -256,7 +256,7 @@ class WebSocket(EventTarget):
         self._state, self._connection = _CLOSED, None
         if error is not None:
             if not self._listeners.get("error") and not self._listeners.get("close"):
-                dialled._logger.warning("%s failed: %s", shown_uri(self._url), shown(str(error), 1000))
+                dialled._logger.warning("%s failed: %s", shown_uri(self._url.href), shown(str(error), 1000))
             self._fire_ours(ErrorEvent("error", error=error))
         self._fire_ours(closing)
 
@@ -294,7 +294,7 @@ class WebSocket(EventTarget):
             if self._state == _OPEN:
                 is_buffer = self._binary_type == "arraybuffer" and isinstance(data, bytes)
                 message = bytearray(cast("bytes", data)) if is_buffer else data
-                self._fire_ours(MessageEvent("message", data=message, origin=self._origin))
+                self._fire_ours(MessageEvent("message", data=message, origin=self._url.origin))
 
     def _fire_ours(self, event: Event) -> None:
         event.isTrusted = True
