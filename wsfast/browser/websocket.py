@@ -258,6 +258,7 @@ class WebSocket(EventTarget):
             if not self._listeners.get("error") and not self._listeners.get("close"):
                 dialled._logger.warning("%s failed: %s", shown_uri(self._url.href), shown(str(error), 1000))
             self._fire_ours(ErrorEvent("error", error=error))
+            error = None  # the traceback of its cause leads to this frame: a cycle would keep us
         self._fire_ours(closing)
 
     async def _open(self, dialled: connect) -> BrowserConnection:
