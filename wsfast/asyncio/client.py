@@ -461,7 +461,10 @@ class connect:
             hinted = with_hint(exception, self._shown(attempt))
             if hinted is None:
                 raise
-            raise hinted from exception
+            try:
+                raise hinted from exception
+            finally:
+                del hinted  # the traceback of its cause has this frame: a cycle would keep the callers'
 
     def _proxy_for(self, uri: WebSocketURI) -> Proxy | None:
         if self._tcp_options.get("sock") is not None or "path" in self._tcp_options:
