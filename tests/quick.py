@@ -96,6 +96,11 @@ QUICK: dict[str, tuple[str, ...]] = {
     "test_asyncio_drain": ("test_all_are_told_and_leave", "test_the_deadline_cuts"),
     "test_asyncio_limits": ("test_a_server_fails_with_1009", "test_connections_of_a_server"),
     "test_asyncio_stats": ("test_frames_of_both_directions", "test_a_block_goes_out_in_one_write"),
+    "test_browser": (
+        "test_each_event_is_a_task_of_its_own",
+        "test_buffered_amount_while_the_peer_does_not_read",
+        "test_close_at_any_time_while_it_connects",
+    ),
     "test_limits": (),
     "test_testing": ("test_messages_both_ways", "test_any_frame", "test_time_jumps"),
     "test_asyncio_idioms": (),

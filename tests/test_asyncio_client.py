@@ -1202,3 +1202,23 @@ async def test_closed_connections_leave_nothing_behind(uri_path: str) -> None:
             assert len(alive) == 0
         finally:
             gc.enable()
+
+
+@in_both_loops
+async def test_a_connection_that_is_refused_leaves_no_cycle() -> None:
+    """The error with our hint dies with its last reference, and so do the frames in the tracebacks of its cause."""
+
+    async def visit() -> weakref.ref[connect]:
+        dialled = connect("ws://127.0.0.1:1/", proxy=None)
+        with contextlib.suppress(ConnectionRefusedError):
+            await dialled
+        return weakref.ref(dialled)
+
+    gc.collect()
+    gc.disable()
+    try:
+        dialled = await visit()
+        await turns(5)
+        assert dialled() is None
+    finally:
+        gc.enable()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import functools
+import queue
 import re
 import runpy
 import shlex
 import tomllib
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -267,7 +269,7 @@ async def test_broadcast_page() -> None:
 
 def script(name: str) -> dict[str, Any]:
     path = ROOT / "examples" / f"{name}.py"
-    names: dict[str, Any] = {"__name__": name}
+    names: dict[str, Any] = {"__name__": name, "__file__": str(path)}
     exec(compile(path.read_text("utf-8"), str(path), "exec"), names)
     return names
 
@@ -311,3 +313,43 @@ async def test_router_script() -> None:
 async def test_streaming_script(capsys: pytest.CaptureFixture[str]) -> None:
     await script("streaming")["main"]()
     assert capsys.readouterr().out == "you asked: what is a frame? \n"
+
+
+@in_loop
+async def test_browser_chat_script(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is typed comes back from the chat; the end of the input closes it. The page is tested in tests/browser."""
+    typed: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(readline=typed.get))
+    running = asyncio.create_task(script("browser_chat")["main"](0))
+    printed = ""
+    for wanted, line in (("hello from Python\n", "hello!\n"), ("hello!\n", "")):
+        while wanted not in printed:
+            await asyncio.sleep(0.01)
+            printed += capsys.readouterr().out
+        typed.put(line)
+    await running
+    address, *lines = (printed + capsys.readouterr().out).splitlines()
+    assert address.startswith("http://127.0.0.1:")
+    assert lines == ["hello from Python", "hello!", "closed: 1000 bye"]
+
+
+@in_loop
+async def test_browser_page() -> None:
+    """The first block is the chat's client; the second shows arguments that exist."""
+    page = (ROOT / "docs" / "browser.md").read_text("utf-8")
+    chat, arguments = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    shown: list[str] = []
+    names: dict[str, Any] = {"show": shown.append}
+    async with script("browser_chat")["chat_server"](0) as server:
+        exec(compile(chat.replace("8765", str(port_of(server))), "browser.md", "exec"), names)
+        socket = names["socket"]
+        while not shown:
+            await asyncio.sleep(0.001)
+        exec(compile(arguments, "browser.md", "exec"), names)
+        for each in (socket, names["socket"]):
+            each.close(3000, "enough")
+            while each.readyState != each.CLOSED:
+                await asyncio.sleep(0.001)
+    assert shown == ["hello from Python", "closed: 3000 enough"]

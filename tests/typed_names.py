@@ -20,7 +20,12 @@ def names(
     subprotocol: wsfast.Subprotocol,
     close: wsfast.frames.Close,
     request: wsfast.http11.Request,
+    socket: wsfast.browser.WebSocket,
 ) -> object:
+    amount: int = socket.bufferedAmount
+    socket.onmessage = lambda event: socket.send(event.data)
+    socket.addEventListener("open", print, once=True)
+    socket.bufferedAmount = 0  # type: ignore[misc]
     limits: wsfast.Limits = wsfast.limits.Limits(max_queue=1)
     report: wsfast.asyncio.BroadcastReport = wsfast.broadcast(server.connections, "x", slow="wait")
     cause: wsfast.CloseCause = closed.cause
@@ -38,6 +43,7 @@ def names(
     wsfast.connect("ws://h/", proxy=5)  # type: ignore[arg-type]
     wsfast.websockets.Conection  # type: ignore[attr-defined]  # noqa: B018
     return (
+        amount,
         report,
         cause,
         decoder,

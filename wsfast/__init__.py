@@ -17,6 +17,7 @@ from ._version import __version__
 TYPE_CHECKING = False  # As typing's, whose import would take most of the time of ours.
 if TYPE_CHECKING:
     from . import asyncio as asyncio
+    from . import browser as browser
     from . import codec as codec
     from . import connection as connection
     from . import datastructures as datastructures
@@ -130,6 +131,7 @@ __all__ = [
 
 _SUBMODULES = {
     "asyncio",
+    "browser",
     "codec",
     "connection",
     "datastructures",

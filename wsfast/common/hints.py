@@ -5,11 +5,10 @@ They keep their class and attributes, because programs check those.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from types import TracebackType
 
 from ..printable import shown
 
@@ -49,13 +48,23 @@ def _tls_error(exception: ssl.SSLError, text: str) -> ssl.SSLError:
     return hinted
 
 
-@contextlib.contextmanager
-def hints(where: str) -> Iterator[None]:
+class hints:
     """Give an error of the network or of TLS a hint about connecting to ``where``."""
-    try:
-        yield
-    except OSError as exception:
-        hinted = with_hint(exception, where)
-        if hinted is None:
-            raise
-        raise hinted from exception
+
+    # No generator: contextlib's frame would keep the error, whose traceback leads to that frame.
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exception: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        hinted = with_hint(exception, self._where) if isinstance(exception, OSError) else None
+        if hinted is not None:
+            try:
+                raise hinted from exception
+            finally:
+                del hinted, exception, trace
