@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ..codec import CloseCode
+from ..common.awaiting import Messages
 from ..common.messages import check_close
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
@@ -44,26 +45,6 @@ Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState.CLOSED
 _STAGE_OPEN, _STAGE_CLOSED = Stage.OPEN, Stage.CLOSED
-
-
-class Messages(AsyncIterator[Data]):
-    """The iterator over a connection's messages. ``aclose`` ends nothing: it is there for ``contextlib.aclosing``."""
-
-    # A slot in place of a method: the interpreter finds the connection's own, so that a message costs no call more.
-    __slots__ = ("__anext__",)
-
-    if TYPE_CHECKING:
-
-        async def __anext__(self) -> Data: ...
-
-    def __init__(self, connection: Connection) -> None:
-        self.__anext__ = connection.__anext__  # type: ignore[method-assign]
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def aclose(self) -> None:
-        """Leave the connection as it is: the next iteration goes on with the next message."""
 
 
 class Connection(Streaming):

@@ -1,118 +1,19 @@
 """``recv_streaming``: the parts of a message as its frames come (RFC 6455 5.4).
 
-``session/parts.py`` has the rules about what is left of a message.
+``session/parts.py`` has the rules about what is left of a message, ``common/awaiting.py`` the iterator.
 """
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ..codec import CloseCode
-from ..exceptions import ConcurrencyError, ConnectionClosed
-from ..session import Data
-from ..session.parts import InParts, PartQueue
+from ..common.awaiting import Awaited, Parts
 from .sending import Sending
-
-if TYPE_CHECKING:
-    from typing import Self
 
 __all__ = ["Parts", "Streaming"]
 
 
-class Parts(AsyncIterator[Data]):
-    """The parts of the next message. ``aclose``, or its last reference, gives the message up: see the table above."""
-
-    __slots__ = ("_connection", "_decode", "_decoder", "_is_done", "_n_taken", "_queue")
-
-    def __init__(self, connection: Streaming, decode: bool | None) -> None:
-        self._connection = connection
-        self._decode = decode
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._queue: PartQueue | None = None  # once we have begun
-        self._n_taken = 0
-        self._is_done = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Data:
-        if self._is_done:
-            raise StopAsyncIteration
-        connection = self._connection
-        if self._queue is None:
-            await self._begin()
-        queue = self._queue
-        if queue is None:  # a whole message waits
-            return await self._whole()
-        while not queue:
-            if connection._messages and not self._n_taken:  # it came in one frame
-                connection._parts = None
-                return await self._whole()
-            try:
-                await connection._next_chunk(True)
-            except ConnectionClosed:
-                self._is_done = True
-                connection._parts = None
-                raise
-        part = queue.popleft()
-        self._n_taken += 1
-        connection._part_taken(part)
-        if part.fin:
-            self._is_done = True
-            connection._parts = None
-        is_text = part.is_text and connection.protocol.decoder.text == "str"
-        if not (is_text if self._decode is None else self._decode):
-            return part.payload
-        try:
-            return self._decoder.decode(part.payload, part.fin)
-        except UnicodeDecodeError as error:  # of a binary message
-            reason = error.reason
-        self._is_done = True
-        connection._parts = None
-        connection.fail(CloseCode.INVALID_PAYLOAD_DATA, f"{reason} in a message that has to be text")
-        await connection.wait_closed()
-        raise connection._closed_exception()
-
-    async def _begin(self) -> None:
-        connection = self._connection
-        while connection._parts is not None:
-            if connection._parts.is_wanted:
-                raise ConcurrencyError("another message is being received in parts")
-            if connection._parts.is_joined:
-                self._queue = connection._parts
-                self._queue.is_wanted = True
-                return
-            await connection._next_chunk(True)  # the rest of the last one is skipped
-        if connection._messages:
-            return
-        self._queue = connection._begin_parts()
-
-    async def _whole(self) -> Data:
-        self._is_done = True
-        return await self._connection.recv(self._decode)
-
-    async def aclose(self) -> None:
-        """Give up the message. The connection goes on."""
-        self._give_up()
-
-    def _give_up(self) -> None:
-        if not self._is_done:
-            self._is_done = True
-            if self._queue is not None:
-                self._connection._give_up_parts(self._queue, self._n_taken)
-
-    def __del__(self) -> None:
-        if not self._is_done and self._queue is not None:
-            connection, queue, n_taken = self._connection, self._queue, self._n_taken
-            try:
-                connection._give_up_parts(queue, n_taken)
-            except RuntimeError:  # the garbage collector called us inside a call of the decoder
-                connection._loop.call_soon(connection._give_up_parts, queue, n_taken)
-
-
-class Streaming(Sending, InParts):
+class Streaming(Sending, Awaited):
     """The call."""
 
     __slots__ = ("_parts", "_parts_size")
@@ -132,11 +33,5 @@ class Streaming(Sending, InParts):
         """
         return Parts(self, decode)
 
-    async def recv(self, decode: bool | None = None) -> Data:
-        raise NotImplementedError
-
-    def _next_chunk(self, in_parts: bool = False) -> Awaitable[None]:
-        raise NotImplementedError
-
-    async def wait_closed(self) -> None:
-        raise NotImplementedError
+    def _soon(self, call: Any, *arguments: Any) -> None:
+        self._loop.call_soon(call, *arguments)
