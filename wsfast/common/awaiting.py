@@ -1,28 +1,34 @@
-"""The iterators of connections whose ``recv`` is a coroutine: over messages, and over the parts of one.
+"""What the adapters of coroutines share: iterators over messages and over the parts of one, reports, ``basic_auth``.
 
-No loop is named here: they await what their connection awaits. ``session/parts.py`` has the rules about what is left
-of a message.
+No loop is named here: all await what their connection awaits. ``session/parts.py`` has the rules about what is left of
+a message.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncIterator, Awaitable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..codec import CloseCode
 from ..exceptions import ConcurrencyError, ConnectionClosed
-from ..session import Data
+from ..http import Request, Response
+from ..session import Backlog, Data
 from ..session.parts import InParts, PartQueue
+from .authentication import BasicAuth
+from .reports import Report
+from .steps import run_awaiting
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Awaited", "Messages", "Parts"]
+__all__ = ["AwaitableReport", "Awaited", "Messages", "Parts", "basic_auth"]
+
+Check: TypeAlias = "Callable[[str, str], Awaitable[bool] | bool]"
 
 
 class Awaited(InParts):
-    """A session that coroutines wait for: the calls that the iterators need, and that an adapter brings."""
+    """A session that coroutines wait for: the calls that are needed here, and that an adapter brings."""
 
     # As in session/parts.py.
     if not TYPE_CHECKING:
@@ -35,6 +41,9 @@ class Awaited(InParts):
         raise NotImplementedError
 
     async def wait_closed(self) -> None:
+        raise NotImplementedError
+
+    async def wait_taken(self, backlog: Backlog, end: int) -> None:
         raise NotImplementedError
 
     def _soon(self, call: Any, *arguments: Any) -> None:
@@ -151,3 +160,47 @@ class Parts(AsyncIterator[Data]):
                 connection._give_up_parts(queue, n_taken)
             except RuntimeError:  # the garbage collector called us inside a call of the decoder
                 connection._soon(connection._give_up_parts, queue, n_taken)
+
+
+_Connection = TypeVar("_Connection", bound=Awaited)
+
+
+class AwaitableReport(Report[_Connection]):
+    """A report that can be awaited: until the peers that read slowly have taken the message, or are gone."""
+
+    __slots__ = ()
+
+    async def _wait(self) -> Self:
+        for connection, backlog, end in self._waiting:
+            await connection.wait_taken(backlog, end)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._wait().__await__()
+
+
+def basic_auth(
+    realm: str = "",
+    credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
+    check_credentials: Check | None = None,
+) -> Callable[[Any, Request], Awaitable[Response | None]]:
+    """Make a ``process_request`` for ``serve`` that lets users in by name and password (RFC 7617).
+
+    ``credentials`` is one pair of user name and password, or several. Or ``check_credentials(username, password)``, a
+    function or a coroutine function, tells whether they are right. ``realm`` names the protected space, in ASCII.
+
+    A request without the right credentials is answered with 401. Else ``connection.username`` is the user's name. Send
+    passwords over TLS only.
+
+    Raises:
+        TypeError: ``credentials`` are no pairs of ``str``, ``check_credentials`` cannot be called, or ``realm`` is no
+            ``str``.
+        ValueError: both or none of ``credentials`` and ``check_credentials`` are given, or ``realm`` has a character
+            that cannot be sent.
+    """
+    rules = BasicAuth(realm, credentials, check_credentials)
+
+    async def process_request(connection: Any, request: Request) -> Response | None:
+        return await run_awaiting(rules.process_request(connection, request))
+
+    return process_request
