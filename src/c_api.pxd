@@ -8,6 +8,8 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     Py_ssize_t PY_SSIZE_T_MAX
+    # -1 with an exception that is the caller's to deal with.
+    int wsfast_get_buffer "PyObject_GetBuffer"(object exporter, Py_buffer* view, int flags) noexcept
 
 cdef extern from "collected.h":
     ctypedef struct wsfast_collected:

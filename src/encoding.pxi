@@ -340,17 +340,8 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
 
     cdef int draw_key(self, uint8_t* key) except -1:
         """A new masking key for each frame, from a strong source (RFC 6455 5.3, 10.3)."""
-        cdef uint32_t drawn
         if self.random_bytes is not None:
-            if self.busy:
-                raise RuntimeError(mistakes.ENCODER_BUSY)
-            self.busy = True
-            try:
-                drawn = read_key(self.random_bytes(4))
-            finally:
-                self.busy = False
-            memcpy(key, &drawn, 4)
-            return 0
+            return self.ask_for_key(key)
         with cython.critical_section(self):
             if self.pool is None or self.pool_pos >= POOL_SIZE or self.pool_n_forks != n_forks:
                 self.pool = new_pool()
@@ -358,4 +349,16 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
                 self.pool_n_forks = n_forks
             memcpy(key, PyBytes_AS_STRING(self.pool) + self.pool_pos, 4)
             self.pool_pos += 4
+        return 0
+
+    cdef int ask_for_key(self, uint8_t* key) except -1:
+        cdef uint32_t drawn
+        if self.busy:
+            raise RuntimeError(mistakes.ENCODER_BUSY)
+        self.busy = True
+        try:
+            drawn = read_key(self.random_bytes(4))
+        finally:
+            self.busy = False
+        memcpy(key, &drawn, 4)
         return 0

@@ -31,15 +31,22 @@ def apply_mask(data, masking_key):
         PyBuffer_Release(&source)
 
 
+cdef int raise_not_writable() except -1:
+    """With the exception of a failed PyObject_GetBuffer set: put the text of both codecs in place of CPython's."""
+    if PyErr_ExceptionMatches(BufferError):
+        PyErr_Clear()
+        raise BufferError(mistakes.NOT_WRITABLE)
+    return -1
+
+
 def mask_inplace(buffer, masking_key, phase=0):
     """Mask or unmask a writable ``buffer`` in place, from ``phase`` in the key on (RFC 6455 5.3)."""
     cdef Py_buffer target
     cdef uint32_t key
     cdef int start
-    try:
-        PyObject_GetBuffer(buffer, &target, PyBUF_WRITABLE)
-    except BufferError:
-        raise BufferError(mistakes.NOT_WRITABLE) from None
+    # Without a `try`, which costs 2 ns though nothing fails.
+    if wsfast_get_buffer(buffer, &target, PyBUF_WRITABLE) < 0:
+        raise_not_writable()
     try:
         key = read_key(masking_key)
         if type(phase) is not int:

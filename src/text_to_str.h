@@ -103,8 +103,8 @@ static WSFAST_NOINLINE PyObject *wsfast_one_pass_to_str(
     const wsfast_text_kernels *kernels, const uint8_t *payload, size_t size, uint32_t masking_key,
     uint8_t *expects_ascii)
 {
-    WSFAST_ALIGNED(64) uint8_t memory[64 + WSFAST_ONE_PASS_SIZE + WSFAST_TEXT_PADDING];
-    uint8_t *const text = memory + 64;
+    uint8_t memory[WSFAST_PART_LEAD + WSFAST_ONE_PASS_SIZE + WSFAST_TEXT_PADDING];
+    uint8_t *const text = memory + WSFAST_PART_LEAD;
     wsfast_measure measure = {0, 0};
     if (!kernels->unmask_and_measure(text, payload, size, masking_key, &measure))
         return NULL;

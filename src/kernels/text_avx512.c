@@ -22,8 +22,8 @@ static inline TARGET __m512i repeated(const uint8_t *table)
 }
 
 /* A masked access beside a page that is not there, or was not written yet, takes some 300 ns (Zen 4), though it does
- * not touch that page. So near the end of a page short texts are left to SSE4.1, and the last vector of long ones goes
- * by way of a buffer. */
+ * not touch that page. So near the end of a page short texts, and the ends of some, are left to SSE4.1. Elsewhere the
+ * last vector goes by way of a buffer. A buffer takes 2 ns of every call for the frame on the stack. */
 static inline int ends_near(const void *address)
 {
     return ((uintptr_t)address & 4095) > 4096 - 64;
@@ -56,13 +56,16 @@ static inline TARGET void put(void *to, size_t room, __m512i vector, unsigned n)
     }
 }
 
-/* The same, but no more bytes than there is room for. Returns how many. */
+/* The same, but no more bytes than there is room for, and not near the end of a page. Returns how many. */
 static inline TARGET unsigned put_fitting(void *to, size_t room, __m512i vector, unsigned n)
 {
-    if (room < 64)
-        n = wsfast_fitting(n, room);
-    put(to, room, vector, n);
-    return n;
+    if (room >= 64) {
+        _mm512_storeu_si512(to, vector);
+        return n;
+    }
+    const uint64_t all = ~UINT64_C(0);
+    _mm512_mask_storeu_epi8(to, _bzhi_u64(all, n) & _bzhi_u64(all, (unsigned)room), vector);
+    return wsfast_fitting(n, room);
 }
 
 /* --- to units --- */
@@ -126,14 +129,16 @@ static TARGET int measure(const uint8_t *text, size_t size, wsfast_measure *resu
 static TARGET int unmask_and_measure(
     uint8_t *text, const uint8_t *payload, size_t size, uint32_t masking_key, wsfast_measure *result)
 {
+    if (ends_near(payload + size - size % 64))
+        return wsfast_text_sse4.unmask_and_measure(text, payload, size, masking_key, result);
     const __m512i key = _mm512_set1_epi32((int)masking_key);
     __m512i errors = _mm512_setzero_si512(), max = errors, previous = errors;
     size_t n_continuations = 0;
     for (size_t pos = 0; pos < size; pos += 64) {
         const size_t n = size - pos;
-        __m512i input = _mm512_xor_si512(get(payload + pos, n), key);
-        if (n < 64)
-            input = _mm512_maskz_mov_epi8(_bzhi_u64(~UINT64_C(0), (unsigned)n), input);
+        const __mmask64 here = n < 64 ? _bzhi_u64(~UINT64_C(0), (unsigned)n) : ~UINT64_C(0);
+        const __m512i input = _mm512_maskz_mov_epi8(
+            here, _mm512_xor_si512(_mm512_maskz_loadu_epi8(here, payload + pos), key));
         _mm512_storeu_si512(text + pos, input);
         /* In registers: loading stored bytes again would wait for the store. */
         const __m512i found = find_errors(
@@ -163,8 +168,10 @@ static TARGET size_t to_ucs1(const uint8_t *text, size_t size, uint8_t *units, s
         const __mmask64 is_c3 = _mm512_cmpeq_epi8_mask(lead, _mm512_set1_epi8((char)0xC3));
         __m512i unit = _mm512_mask_mov_epi8(lead, _mm512_movepi8_mask(lead), next);
         unit = _mm512_mask_add_epi8(unit, is_c3, next, _mm512_set1_epi8(0x40));
-        const __m512i packed = _mm512_maskz_compress_epi8(keep, unit);
-        units += put_fitting(units, (size_t)(end - units), packed, POPCOUNT(keep));
+        const size_t n_left = (size_t)(end - units);
+        if (n_left < 64 && ends_near(units))
+            return (size_t)(units - start) + wsfast_text_sse4.to_ucs1(text + pos, size - pos, units, n_left);
+        units += put_fitting(units, n_left, _mm512_maskz_compress_epi8(keep, unit), POPCOUNT(keep));
     }
     return (size_t)(units - start);
 }
@@ -192,8 +199,10 @@ static TARGET size_t to_ucs2(const uint8_t *text, size_t size, uint16_t *units, 
             unit = _mm512_mask_mov_epi16(unit, two, _mm512_and_si512(pair, _mm512_set1_epi16(0x7FF)));
             unit = _mm512_mask_mov_epi16(unit, three, _mm512_or_si512(_mm512_slli_epi16(pair, 6), b2));
         }
-        const __m512i packed = _mm512_maskz_compress_epi16(keep, unit);
-        units += put_fitting(units, (size_t)(end - units) * 2, packed, POPCOUNT(keep) * 2) / 2;
+        const size_t n_left = (size_t)(end - units);
+        if (n_left < 32 && ends_near(units))
+            return (size_t)(units - start) + wsfast_text_sse4.to_ucs2(text + pos, size - pos, units, n_left);
+        units += put_fitting(units, 2 * n_left, _mm512_maskz_compress_epi16(keep, unit), 2 * POPCOUNT(keep)) / 2;
     }
     return (size_t)(units - start);
 }
@@ -242,7 +251,9 @@ static TARGET size_t to_ucs4(const uint8_t *text, size_t size, uint32_t *units, 
             const __m512i four = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm512_castsi512_si128(firsts)), fourfold);
             const __m512i numbers = _mm512_add_epi8(four, _mm512_set1_epi32(0x00010203));
             const __m512i unit = decode_lanes(_mm512_permutexvar_epi8(numbers, bytes));
-            units += put_fitting(units, (size_t)(end - units) * 4, unit, n < 16 ? (unsigned)n * 4 : 64) / 4;
+            const unsigned n_here = wsfast_fitting(n < 16 ? (unsigned)n : 16, (size_t)(end - units));
+            put(units, (size_t)(end - units) * 4, unit, n_here * 4);
+            units += n_here;
             firsts = _mm512_alignr_epi64(firsts, firsts, 2);
         }
         pos += 61;

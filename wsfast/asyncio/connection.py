@@ -27,6 +27,7 @@ from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
 from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
+from ..session.base import NO_MESSAGES
 from .streaming import Streaming
 from .tracing import traced
 from .waking import Waiter
@@ -201,7 +202,7 @@ class Connection(Streaming):
         self._sends_left = SENDS_PER_TURN
         waiter = self._last_waiter
         if waiter is not None and waiter.may_serve_again:
-            waiter.again()
+            waiter.may_serve_again = False
         else:
             waiter = self._last_waiter = Waiter(self._loop)
         self._waiter = waiter
@@ -297,15 +298,18 @@ class Connection(Streaming):
             self._handshake_received(data)
             return
         self._has_heard = True
-        self._is_in_read = True
-        try:
-            self.take_events(self._feed(data))
-        finally:
-            self._is_in_read = False
-            woken = self._woken
-            if woken is not None:
-                self._woken = None
-                woken.wake()
+        events: list[Any] = self._feed(data)
+        waiter = self._waiter
+        if waiter is None or self._decoder.has_control or self._rate is not None or self._dropping:
+            self.heard(events)
+        elif events:
+            # The usual read: what _queue and _wake do, without a call in between.
+            messages = self._messages
+            if messages is NO_MESSAGES:
+                messages = self._own_queue()
+            messages.extend(events)
+            self._waiter = None
+            waiter.wake()
 
     def heard(self, events: list[Event]) -> None:
         self._is_in_read = True

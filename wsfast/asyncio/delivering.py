@@ -265,12 +265,12 @@ class Delivering(Connection):
             return
         # The usual read: what TransportSession.data_received and _deliver do, without a call in between.
         self._has_heard = True
-        events = self._feed(data)
+        events: list[Any] = self._feed(data)
         if self._decoder.has_control:
-            self._take_control(cast("list[Event | Failure]", events))
+            self._take_control(events)
             return
         on_message = self._on_message
-        self._delivering = iterator = iter(cast("list[Data]", events))
+        self._delivering = iterator = iter(events)
         try:
             for message in iterator:
                 on_message(self, message)

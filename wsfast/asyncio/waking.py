@@ -17,7 +17,7 @@ import asyncio
 import contextvars
 from asyncio import current_task
 from collections.abc import Callable, Generator
-from typing import Any, cast
+from typing import Any
 
 __all__ = ["Waiter"]
 
@@ -36,30 +36,26 @@ class Waiter:
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self._loop = loop  # asyncio takes it from here: `get_loop` would be a call more
         self._asyncio_future_blocking = False
         self._is_done = False
         self._cancelled: asyncio.CancelledError | None = None
         self._resume: Callable[[Any], object] | None = None  # of the task: its next step
-        self._context: contextvars.Context | None = None
+        self._context: contextvars.Context  # the task's
         self.may_serve_again = False
-        """True after ``wake`` made the step."""
+        """True after ``wake`` made the step. Set it to False to wait anew."""
 
     # What a session does
 
-    def again(self) -> None:
-        """Begin to wait anew."""
-        self._is_done = self.may_serve_again = False
-
     def wake(self) -> None:
         """End the wait, and let the task go on inside this call. If a task is running, it goes on at the next turn."""
-        resume, context = self._resume, self._context
-        if resume is None or context is None or current_task(self._loop) is not None:
+        resume = self._resume
+        if resume is None or current_task(self._loop) is not None:
             self.set_result(None)
             return
-        self._is_done = self.may_serve_again = True
-        self._resume = self._context = None
-        context.run(resume, self)
+        self._resume = None
+        self.may_serve_again = True
+        self._context.run(resume, self)
 
     def set_result(self, result: None) -> None:
         """End the wait; the task goes on at the next turn."""
@@ -78,18 +74,16 @@ class Waiter:
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._is_done:
-            return cast("Generator[Any, None, None]", iter(()))
+            return iter(())  # type: ignore[return-value]
         self._asyncio_future_blocking = True
         # A generator would do the same, at 0.2 us more for each message.
-        return cast("Generator[Any, None, None]", iter((self,)))
+        return iter((self,))  # type: ignore[return-value]
 
     def add_done_callback(
         self, callback: Callable[[Any], object], *, context: contextvars.Context | None = None
     ) -> None:
-        self._resume, self._context = callback, context
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
+        self._resume = callback
+        self._context = contextvars.copy_context() if context is None else context
 
     def cancel(self, msg: Any = None) -> bool:
         if self._is_done:

@@ -248,7 +248,8 @@ class MessageDecoder(FrameParser[Event]):
         as_str = self._text == "str"
         is_bounded = self._is_bounded
         size = len(chunk)
-        while size - pos >= header_size and not (is_bounded and self._is_full(results)):
+        last = size - header_size
+        while pos <= last and not (is_bounded and self._is_full(results)):
             first = chunk[pos]
             if first != FINAL_TEXT and first != FINAL_BINARY:
                 break

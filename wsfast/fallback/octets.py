@@ -56,10 +56,7 @@ def xor_by_integers(data: bytes, masking_key: bytes) -> bytes:
     """
     size = len(data)
     if size <= _XOR_BLOCK_SIZE:
-        key_stream = from_bytes((masking_key * (size // 4 + 1))[:size])
-        if _ZEROS_STAY and data.startswith(masking_key):
-            return (from_bytes(_ONE + data) ^ key_stream).to_bytes(size + 1)[1:]
-        return (from_bytes(data) ^ key_stream).to_bytes(size)
+        return (from_bytes(data) ^ from_bytes((masking_key * (size // 4 + 1))[:size])).to_bytes(size)
     # If zeros stay, no integer is 0, as the key stream has an octet more. On 3.11 that would take 1.08 of the time.
     n_more = 1 if _ZEROS_STAY else 0
     key_stream = from_bytes(_ONE[:n_more] + masking_key * (_XOR_BLOCK_SIZE // 4))
@@ -70,8 +67,15 @@ def xor_by_integers(data: bytes, masking_key: bytes) -> bytes:
         ]
         for pos in range(0, whole, _XOR_BLOCK_SIZE)
     ]
-    blocks.append(xor_by_integers(data[whole:], masking_key))
+    blocks.append(xor(data[whole:], masking_key))
     return b"".join(blocks)
+
+
+def xor_where_zeros_stay(data: bytes, masking_key: bytes) -> bytes:
+    """As ``xor_by_integers``. A function of its own: a test in that one would take 1 % of 32 bytes elsewhere."""
+    if len(data) <= _XOR_BLOCK_SIZE and data.startswith(masking_key):
+        return xor_by_integers(_ONE + data, masking_key[3:] + masking_key[:3])[1:]
+    return xor_by_integers(data, masking_key)
 
 
 def xor_by_octets(data: bytes, masking_key: bytes) -> bytes:
@@ -85,7 +89,13 @@ def xor_by_octets(data: bytes, masking_key: bytes) -> bytes:
     return bytes(masked)
 
 
-xor: Final = xor_by_octets if sys.implementation.name == "pypy" else xor_by_integers
+xor: Final = (
+    xor_by_octets
+    if sys.implementation.name == "pypy"
+    else xor_where_zeros_stay
+    if _ZEROS_STAY
+    else xor_by_integers
+)
 
 
 def checked_key(masking_key: Buffer) -> bytes:
@@ -109,7 +119,7 @@ def mask_inplace(buffer: Buffer, masking_key: Buffer, phase: int = 0) -> int:
         phase = operator.index(phase)
         if not 0 <= phase <= 3:
             raise ValueError(mistakes.phase_out_of_range(phase))
-        masked = xor(to_bytes(view), key[phase:] + key[:phase])
+        masked = xor(view.tobytes(), key[phase:] + key[:phase] if phase else key)
         # readinto() writes raw bytes; a memoryview refuses to, for items of some formats.
         io.BytesIO(masked).readinto(view)
     return (phase + len(masked)) % 4

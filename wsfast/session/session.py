@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from ..codec import Event, Failure, Pong
 from ..connection import MAX_PONGS, ReadyState
-from .base import Data, Deadline, Stage
+from .base import Deadline, Stage
 from .ending import Ending
 from .receiving import PONGS
 from .stats import Stats, Traffic
@@ -29,9 +27,9 @@ class Session(Ending):
 
     def take_events(self, events: list[Event]) -> None:
         if self._decoder.has_control:
-            self._take_control(cast("list[Event | Failure]", events))
+            self._take_control(events)  # type: ignore[arg-type]  # a cast() is a call, for each chunk
         else:
-            self._queue(cast("list[Data]", events))
+            self._queue(events)  # type: ignore[arg-type]
 
     def _take_control(self, events: list[Event | Failure]) -> None:
         """Take events with control frames among them, a failure, or bytes that are not decoded yet."""
