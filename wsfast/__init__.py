@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from . import protocol as protocol
     from . import proxy as proxy
     from . import session as session
+    from . import sync as sync
     from . import testing as testing
     from . import typing as typing
     from . import uri as uri
@@ -149,6 +150,7 @@ _SUBMODULES = {
     "protocol",
     "proxy",
     "session",
+    "sync",
     "testing",
     "typing",
     "uri",

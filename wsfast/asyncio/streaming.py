@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING
 
 from ..codec import CloseCode
 from ..exceptions import ConcurrencyError, ConnectionClosed
 from ..session import Data
-from ..session.parts import InParts, PartQueue
+from ..session.parts import InParts, PartsIterator
 from .sending import Sending
 
 if TYPE_CHECKING:
@@ -21,18 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "Streaming"]
 
 
-class Parts(AsyncIterator[Data]):
+class Parts(PartsIterator, AsyncIterator[Data]):
     """The parts of the next message. ``aclose``, or its last reference, gives the message up: see the table above."""
 
-    __slots__ = ("_connection", "_decode", "_decoder", "_is_done", "_n_taken", "_queue")
-
-    def __init__(self, connection: Streaming, decode: bool | None) -> None:
-        self._connection = connection
-        self._decode = decode
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._queue: PartQueue | None = None  # once we have begun
-        self._n_taken = 0
-        self._is_done = False
+    __slots__ = ()
 
     def __aiter__(self) -> Self:
         return self
@@ -62,11 +53,8 @@ class Parts(AsyncIterator[Data]):
         if part.fin:
             self._is_done = True
             connection._parts = None
-        is_text = part.is_text and connection.protocol.decoder.text == "str"
-        if not (is_text if self._decode is None else self._decode):
-            return part.payload
         try:
-            return self._decoder.decode(part.payload, part.fin)
+            return self._decoded(part)
         except UnicodeDecodeError as error:  # of a binary message
             reason = error.reason
         self._is_done = True
@@ -91,7 +79,8 @@ class Parts(AsyncIterator[Data]):
 
     async def _whole(self) -> Data:
         self._is_done = True
-        return await self._connection.recv(self._decode)
+        whole: Data = await self._connection.recv(self._decode)
+        return whole
 
     async def aclose(self) -> None:
         """Give up the message. The connection goes on."""
