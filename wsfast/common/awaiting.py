@@ -6,7 +6,6 @@ a message.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -14,7 +13,7 @@ from ..codec import CloseCode
 from ..exceptions import ConcurrencyError, ConnectionClosed
 from ..http import Request, Response
 from ..session import Backlog, Data
-from ..session.parts import InParts, PartQueue
+from ..session.parts import InParts, PartsIterator
 from .authentication import BasicAuth
 from .reports import Report
 from .steps import run_awaiting
@@ -71,18 +70,10 @@ class Messages(AsyncIterator[Data]):
         """Leave the connection as it is: the next iteration goes on with the next message."""
 
 
-class Parts(AsyncIterator[Data]):
+class Parts(PartsIterator, AsyncIterator[Data]):
     """The parts of the next message. ``aclose``, or its last reference, gives the message up."""
 
-    __slots__ = ("_connection", "_decode", "_decoder", "_is_done", "_n_taken", "_queue")
-
-    def __init__(self, connection: Awaited, decode: bool | None) -> None:
-        self._connection = connection
-        self._decode = decode
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._queue: PartQueue | None = None  # once we have begun
-        self._n_taken = 0
-        self._is_done = False
+    __slots__ = ()
 
     def __aiter__(self) -> Self:
         return self
@@ -112,11 +103,8 @@ class Parts(AsyncIterator[Data]):
         if part.fin:
             self._is_done = True
             connection._parts = None
-        is_text = part.is_text and connection.protocol.decoder.text == "str"
-        if not (is_text if self._decode is None else self._decode):
-            return part.payload
         try:
-            return self._decoder.decode(part.payload, part.fin)
+            return self._decoded(part)
         except UnicodeDecodeError as error:  # of a binary message
             reason = error.reason
         self._is_done = True
@@ -141,7 +129,8 @@ class Parts(AsyncIterator[Data]):
 
     async def _whole(self) -> Data:
         self._is_done = True
-        return await self._connection.recv(self._decode)
+        whole: Data = await self._connection.recv(self._decode)
+        return whole
 
     async def aclose(self) -> None:
         """Give up the message. The connection goes on."""

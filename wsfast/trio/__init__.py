@@ -5,7 +5,7 @@ Needs trio: ``pip install 'wsfast[trio]'``. Names are loaded when they are first
 
 from __future__ import annotations
 
-from importlib import import_module
+from ..common.lazy import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,19 +51,5 @@ _HOMES = {
     "unix_connect": ".client",
 }
 
-_SUBMODULES = {"client", "connection", "router", "server"}
-
-
-def __getattr__(name: str) -> object:
-    home = f".{name}" if name in _SUBMODULES else _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(home, __name__)
-    if name in _SUBMODULES:
-        return module
-    globals()[name] = value = getattr(module, name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_SUBMODULES})
+if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
+    __getattr__, __dir__ = lazy(__name__, globals(), _HOMES, {"client", "connection", "router", "server"})

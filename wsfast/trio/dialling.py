@@ -46,7 +46,9 @@ async def open_stream(
         OSError: there is no TCP or TLS connection.
     """
     host, port = options.get("host") or uri.host, options.get("port") or uri.port
-    tcp: dict[str, Any] = {name: options[name] for name in ("happy_eyeballs_delay", "local_address") if name in options}
+    tcp: dict[str, Any] = {
+        name: options[name] for name in ("happy_eyeballs_delay", "local_address") if name in options
+    }
     stream: trio.abc.Stream
     if options.get("stream") is not None:
         stream = options["stream"]

@@ -21,7 +21,6 @@ from ..common.arguments import check_handler
 from ..common.awaiting import basic_auth
 from ..common.serving import Serving, answer, failed, send_answer
 from ..common.steps import run_awaiting
-from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..deflate import Compression
 from ..exceptions import ConnectionClosed
@@ -62,10 +61,8 @@ class ServerConnection(Connection):
     """The handler that ``route`` chose. ``handler_kwargs`` are its keyword arguments."""
     handler_kwargs: Mapping[str, Any]
 
-    def __init__(self, protocol: Protocol, stream: trio.abc.Stream, server: Server, **options: Any) -> None:
-        super().__init__(protocol, stream, **options)
-        self.server = server
-        """The server that accepted the connection."""
+    server: Server
+    """The server that accepted the connection."""
 
     @property
     def _handshake(self) -> ServerHandshake:
@@ -360,7 +357,9 @@ async def serve(
     connection_class = create_connection or ServerConnection
 
     def new_connection(server: Server, stream: trio.abc.Stream) -> ServerConnection:
-        return connection_class(serving.new_protocol(), stream, server, **connection_options)
+        connection = connection_class(serving.new_protocol(), stream, **connection_options)
+        connection.server = server
+        return connection
 
     if listeners is None:
         if port is None:
