@@ -311,3 +311,25 @@ async def test_router_script() -> None:
 async def test_streaming_script(capsys: pytest.CaptureFixture[str]) -> None:
     await script("streaming")["main"]()
     assert capsys.readouterr().out == "you asked: what is a frame? \n"
+
+
+def test_trio_chat_script(capsys: pytest.CaptureFixture[str]) -> None:
+    trio = pytest.importorskip("trio")
+    trio.run(script("trio_chat")["main"])
+    assert capsys.readouterr().out == "Hello!\nnobody answers\n"
+
+
+def test_trio_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first block is a program, and the second a function that leaves its loop early."""
+    trio = pytest.importorskip("trio")
+    names = names_of_page("trio.md")
+    assert capsys.readouterr().out == "Hello!\n"
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(names["serve"], names["echo"], 0)
+            async with server:
+                port = server.listeners[0].socket.getsockname()[1]
+                assert await names["first"](f"ws://localhost:{port}/") == "Hello!"
+
+    trio.run(main)

@@ -31,6 +31,8 @@ MODULES = (
     "extensions.permessage_deflate",
 )
 
+OF_TRIO = ("trio.client", "trio.server", "trio.router", "trio.connection")
+
 OF_THREADS = ("sync.client", "sync.server", "sync.router", "sync.connection")
 
 COMPRESSION = "compression is off unless it is asked for, and there are no extensions of one's own"
@@ -193,3 +195,28 @@ def test_states_are_the_same_objects() -> None:
     assert {state.name: state.value for state in State} == {
         state.name: state.value for state in websockets.State
     }
+
+
+# What is theirs, and differs here: see docs/trio.md.
+TRIO_IS_OTHER = {"trio.client.connect", "trio.server.serve", "trio.server.Server"}
+
+
+@pytest.mark.parametrize("module", OF_TRIO)
+def test_each_name_of_trio_is_there(module: str) -> None:
+    """With the same arguments, and all public methods but those that subclasses of theirs override."""
+    other = pytest.importorskip(f"websockets.{module}")
+    inner = {"acknowledge_pending_pings", "acknowledge_pings", "close_exc", "close_stream", "keepalive"}
+    inner |= {"pause_reading", "process_event", "recv_events", "resume_reading", "send_context", "send_data"}
+    inner |= {"set_connection_exc", "start_keepalive"}
+    for name in other.__all__:
+        own = ours(f"{module}.{name}")
+        assert own is not None, name
+        if inspect.isclass(own):
+            own_names = {each for kind in (own,) for each in dir(kind)} | set(
+                getattr(own, "__annotations__", ())
+            )
+            missing = public(getattr(other, name)) - own_names - inner
+            assert missing <= {"connect", "enable_tls", "open_connection", "open_tcp_stream"}, name
+        if f"{module}.{name}" in TRIO_IS_OTHER and not inspect.isclass(own):
+            known = inspect.signature(own).parameters
+            assert set(inspect.signature(getattr(other, name)).parameters) - {"extensions"} <= set(known)
