@@ -505,6 +505,24 @@ async def test_fragments_that_are_cancelled_fail_the_connection() -> None:
 
 
 @in_memory
+async def test_a_generator_of_fragments_is_closed() -> None:
+    """trio warns of one that is left in the middle."""
+    closed = []
+
+    async def parts() -> Any:
+        try:
+            yield "a"
+            yield 1
+        finally:
+            closed.append(True)
+
+    async with joined(close_timeout=1) as (ws, _):
+        with pytest.raises(TypeError):
+            await ws.send(parts())
+        assert closed
+
+
+@in_memory
 async def test_aclose_that_is_cancelled_cuts() -> None:
     """As trio.abc.AsyncResource has it."""
     async with joined(close_timeout=None) as (ws, peer):

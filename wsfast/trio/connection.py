@@ -415,8 +415,14 @@ async def _each(
     fragments: Iterable[str | Buffer] | AsyncIterable[str | Buffer],
 ) -> AsyncGenerator[str | Buffer, None]:
     if isinstance(fragments, AsyncIterable):
-        async for fragment in fragments:
-            yield fragment
+        iterator = aiter(fragments)
+        try:
+            async for fragment in iterator:
+                yield fragment
+        finally:
+            # Nobody else can close a generator that stops in the middle, and trio asks for it.
+            if (close := getattr(iterator, "aclose", None)) is not None:
+                await close()
     else:
         for fragment in fragments:
             yield fragment

@@ -15,7 +15,7 @@ from ..connection import Connection as Protocol
 from ..session import FrameCounter
 from ..typing import LoggerLike
 
-__all__ = ["Meter", "bottom_of", "can_half_close", "traced"]
+__all__ = ["Lingering", "Meter", "bottom_of", "can_half_close", "traced"]
 
 
 class Observed(trio.abc.HalfCloseableStream):
@@ -48,6 +48,13 @@ class Observed(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         await self.stream.aclose()
+
+
+class Lingering(Observed):
+    """TCP below TLS: the end of TLS closes our half only, so that the peer's bytes cannot make the kernel drop ours."""
+
+    async def aclose(self) -> None:
+        await self.send_eof()
 
 
 class _Traced(Observed):

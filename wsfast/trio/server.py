@@ -32,7 +32,7 @@ from ..session import HANDSHAKE, Admission, Stage
 from ..typing import LoggerLike
 from .broadcasting import broadcast
 from .connection import Connection
-from .observing import bottom_of
+from .observing import Lingering, bottom_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -204,7 +204,7 @@ class Server(trio.abc.AsyncResource):
         bottom = bottom_of(stream)
         try:
             if self._ssl is not None:
-                stream = trio.SSLStream(stream, self._ssl, server_side=True, https_compatible=True)
+                stream = trio.SSLStream(Lingering(stream), self._ssl, server_side=True, https_compatible=True)
             connection = self._new_connection(self, stream)
             if not self._is_closing and self._admission.enter(connection, connection.remote_address):
                 try:

@@ -26,7 +26,7 @@ from ..common.kernel import unsent_size
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..session import Stage
-from .observing import bottom_of, can_half_close
+from .observing import Lingering, bottom_of, can_half_close
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -48,6 +48,11 @@ _buffer: trio.lowlevel.RunVar[memoryview | None] = trio.lowlevel.RunVar("wsfast_
 
 # The socket does not end the run of ours: a stream that is broken, or closed by somebody else.
 _ENDED = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    """Return the error of the system, or of TLS, that trio has put into one of its own."""
+    return error if isinstance(error, OSError) else error.__cause__
 
 
 class StreamSession(Awaited):
@@ -123,7 +128,7 @@ class StreamSession(Awaited):
                 raise
             except _ENDED as error:
                 if not self._is_cutting:
-                    self._fault = error.__cause__ or error
+                    self._fault = _cause_of(error)
             finally:
                 self._cut()
                 if self._direct is not None:
@@ -135,7 +140,8 @@ class StreamSession(Awaited):
                 self.writing_resumed()  # a sender that waits has to hear of it
                 self._news.unpark_all()
                 self._tasks.cancel_scope.cancel()
-                await trio.aclose_forcefully(self.stream)
+                if bottom is None:
+                    await trio.aclose_forcefully(self.stream)
 
     def _begin(self) -> None:
         """Send the first bytes, if there are any."""
@@ -149,7 +155,7 @@ class StreamSession(Awaited):
         data: Buffer = b"-"
         while data:
             if direct is None:
-                data = await self.stream.receive_some(_READ_SIZE)
+                data = await self._receive_some()
             else:
                 await trio.lowlevel.wait_readable(direct)
             if not self._is_reading:
@@ -174,6 +180,16 @@ class StreamSession(Awaited):
         if not self.keeps_half_open:
             self._close_half()
         await trio.sleep_forever()  # the writer, or a deadline, ends it
+
+    async def _receive_some(self) -> bytes | bytearray:
+        try:
+            return await self.stream.receive_some(_READ_SIZE)
+        except trio.ClosedResourceError:
+            if self._closed_part != _OUR_HALF or not isinstance(self.stream, trio.SSLStream):
+                raise
+        while await self.stream.transport_stream.receive_some(_READ_SIZE):  # TLS is over, and TCP is not
+            pass
+        return b""
 
     def data_received(self, data: Buffer) -> None:
         if self._connecting:
@@ -206,14 +222,16 @@ class StreamSession(Awaited):
                         self._is_cutting = True
                         await self.stream.aclose()
                         self._abort()
-                    else:
+                    elif self._can_half_close():
                         await self.stream.send_eof()  # type: ignore[attr-defined]
+                    else:
+                        await self.stream.aclose()
         except _ENDED as error:
-            self._cannot_write(error.__cause__ or error)
+            self._cannot_write(_cause_of(error))
         finally:
             self._is_writing = False
 
-    def _cannot_write(self, error: BaseException) -> None:
+    def _cannot_write(self, error: BaseException | None) -> None:
         """Read to the end of TCP, pauses or not: the peer is gone, and the rest of its bytes is here."""
         if not self._is_cutting:
             self._fault = error
@@ -267,7 +285,9 @@ class StreamSession(Awaited):
         return self._is_cutting
 
     def _close_half(self) -> None:
-        self._part_to_close = _ALL if self._is_half_closed or not self._can_half_close() else _OUR_HALF
+        below = getattr(self.stream, "transport_stream", None)
+        lingers = not self._is_half_closed and (self._can_half_close() or isinstance(below, Lingering))
+        self._part_to_close = _OUR_HALF if lingers else _ALL
         self._write_later()
 
     def _can_half_close(self) -> bool:
