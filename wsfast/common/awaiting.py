@@ -1,4 +1,4 @@
-"""What the adapters of coroutines share: iterators over messages and over the parts of one, reports, ``basic_auth``.
+"""What all connections for coroutines have in one form: iterators, ``batch``, ``wait_closed``, reports, ``basic_auth``.
 
 No loop is named here: all await what their connection awaits. ``session/parts.py`` has the rules about what is left of
 a message.
@@ -6,15 +6,22 @@ a message.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+import contextlib
+import logging
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..codec import CloseCode
+from ..connection import ReadyState
+from ..events import CloseCause
 from ..exceptions import ConcurrencyError, ConnectionClosed
 from ..http import Request, Response
 from ..session import Backlog, Data
 from ..session.parts import InParts, PartsIterator
+from ..typing import LoggerLike
 from .authentication import BasicAuth
+from .messages import check_close
 from .reports import Report
 from .steps import run_awaiting
 
@@ -33,13 +40,15 @@ class Awaited(InParts):
     if not TYPE_CHECKING:
         __slots__ = ()
 
+    _logger: LoggerLike
+
     async def recv(self, decode: bool | None = None) -> Data:
         raise NotImplementedError
 
     def _next_chunk(self, in_parts: bool = False) -> Awaitable[None]:
         raise NotImplementedError
 
-    async def wait_closed(self) -> None:
+    async def _until_closed(self) -> None:
         raise NotImplementedError
 
     async def wait_taken(self, backlog: Backlog, end: int) -> None:
@@ -48,6 +57,76 @@ class Awaited(InParts):
     def _soon(self, call: Any, *arguments: Any) -> None:
         """Call it at the next turn."""
         raise NotImplementedError
+
+    # What has no other form with another loop
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[Any]:
+        """A logger whose records have the connection as ``websocket``.
+
+        INFO tells that the connection was opened and closed. DEBUG, if it is on when the connection is made, tells
+        the heads of the handshake and the frames.
+        """
+        return logging.LoggerAdapter(self._logger, {"websocket": weakref.proxy(self)})
+
+    def __aiter__(self) -> Messages:
+        """Iterate over messages until the connection is closed.
+
+        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``. ``aclose`` of the
+        iterator closes nothing.
+        """
+        return Messages(self)
+
+    def recv_streaming(self, decode: bool | None = None) -> Parts:
+        """Receive the next message in parts: iterate over them with ``async for``.
+
+        There is one part for each frame, as soon as it is there: ``str`` for text (``bytes`` with ``text="bytes"``),
+        ``bytes`` for binary, or what ``decode`` says, as in ``recv``. Frames that came before the call are one part.
+        ``max_size`` is for the whole message, and ``max_queue`` for parts that wait, too.
+
+        To leave the loop early gives the rest of the message up. Cancelling a wait for a part loses nothing.
+
+        Raises:
+            ConnectionClosed: the connection was closed before the end of the message.
+            ConcurrencyError: another task is receiving.
+        """
+        return Parts(self, decode)
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Send the frames of a block in one write: ``with ws.batch(): await ws.send(...); await ws.send(...)``.
+
+        They go out at the end of the block, whether it fails or not. They go out earlier if 64 KiB are collected, when
+        ``recv`` has to wait, and before a Ping, a Pong, a Close or a fragment. Do not wait for anything else in the
+        block: what other tasks send on this connection is held, too.
+        """
+        self.hold_batch()
+        try:
+            yield
+        finally:
+            self.release_batch()
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        check_close(self.protocol.encoder, code, reason)
+        if self.protocol.ready_state is ReadyState.CONNECTING:
+            self.protocol.note_cause(CloseCause.LOCAL)
+            self._abort()
+        elif self.protocol.encoder.in_message and self.protocol.ready_state is ReadyState.OPEN:
+            self.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
+        else:
+            self.start_close(code, reason)
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed; whoever closes it.
+
+        The peer's Close is then answered without regard to messages that wait. They can be received afterwards.
+        """
+        self._n_waiting_for_end += 1
+        try:
+            self._wait_for_end()
+            await self._until_closed()
+        finally:
+            self._n_waiting_for_end -= 1
 
 
 class Messages(AsyncIterator[Data]):

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast, overload
 
 import trio
 
 from ..codec import CloseCode
-from ..common.awaiting import Messages, Parts
-from ..common.messages import check_close, check_fragments, is_buffer, ping_payload
+from ..common.messages import check_fragments, is_buffer, ping_payload
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
-from ..events import CloseCause
 from ..exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
 from ..handshake import Request, Response
 from ..session import Backlog, Data, Stage, Traffic
@@ -76,15 +73,6 @@ class Connection(StreamSession, trio.abc.AsyncResource):
         """True while ``send`` is inside a message of fragments."""
         self._has_skipped = False  # a broadcast skipped it, and said so
 
-    @property
-    def logger(self) -> logging.LoggerAdapter[Any]:
-        """A logger whose records have the connection as ``websocket``.
-
-        INFO tells that the connection was opened and closed. DEBUG, if it is on when the connection is made, tells
-        the heads of the handshake and the frames.
-        """
-        return logging.LoggerAdapter(self._logger, {"websocket": weakref.proxy(self)})
-
     # Receiving
 
     @overload
@@ -117,34 +105,11 @@ class Connection(StreamSession, trio.abc.AsyncResource):
         self.fail(CloseCode.INVALID_PAYLOAD_DATA, text)
         await self._raise_closed()
 
-    def __aiter__(self) -> Messages:
-        """Iterate over messages until the connection is closed.
-
-        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``. ``aclose`` of the
-        iterator closes nothing.
-        """
-        return Messages(self)
-
     async def __anext__(self) -> Data:
         try:
             return await self._next_message()
         except ConnectionClosedOK:
             raise StopAsyncIteration from None
-
-    def recv_streaming(self, decode: bool | None = None) -> Parts:
-        """Receive the next message in parts: iterate over them with ``async for``.
-
-        There is one part for each frame, as soon as it is there: ``str`` for text (``bytes`` with ``text="bytes"``),
-        ``bytes`` for binary, or what ``decode`` says, as in ``recv``. Frames that came before the call are one part.
-        ``max_size`` is for the whole message, and ``max_queue`` for parts that wait, too.
-
-        To leave the loop early gives the rest of the message up. Cancelling a wait for a part loses nothing.
-
-        Raises:
-            ConnectionClosed: the connection was closed before the end of the message.
-            ConcurrencyError: another task is receiving.
-        """
-        return Parts(self, decode)
 
     async def _next_message(self) -> Data:
         if self._messages:
@@ -221,19 +186,6 @@ class Connection(StreamSession, trio.abc.AsyncResource):
         else:
             self._write(frame)
         await trio.lowlevel.cancel_shielded_checkpoint()
-
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Send the frames of a block in one write: ``with ws.batch(): await ws.send(...); await ws.send(...)``.
-
-        They go out at the end of the block, whether it fails or not. They go out earlier if 64 KiB are collected, when
-        ``recv`` has to wait, and before a Ping, a Pong, a Close or a fragment. Do not wait for anything else in the
-        block: what other tasks send on this connection is held, too.
-        """
-        self.hold_batch()
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.release_batch)
-            yield
 
     def _must_wait(self, is_control: bool = False) -> bool:
         """Tell whether a sender has to wait. Control frames may stand between fragments (RFC 6455 5.4)."""
@@ -346,14 +298,7 @@ class Connection(StreamSession, trio.abc.AsyncResource):
         Raises:
             ProtocolError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
-        check_close(self.protocol.encoder, code, reason)
-        if self.protocol.ready_state is _CONNECTING:
-            self.protocol.note_cause(CloseCause.LOCAL)
-            self._abort()
-        elif self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
-            self.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
-        else:
-            self.start_close(code, reason)
+        self._begin_close(code, reason)
         try:
             await self.wait_closed()
         except BaseException:
@@ -362,19 +307,10 @@ class Connection(StreamSession, trio.abc.AsyncResource):
 
     close = aclose
 
-    async def wait_closed(self) -> None:
-        """Wait until the connection is closed; whoever closes it.
-
-        The peer's Close is then answered without regard to messages that wait. They can be received afterwards.
-        """
-        self._n_waiting_for_end += 1
-        try:
-            await trio.lowlevel.checkpoint()
-            self._wait_for_end()
-            while self._stage is not _STAGE_CLOSED:
-                await self._news.park()
-        finally:
-            self._n_waiting_for_end -= 1
+    async def _until_closed(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._stage is not _STAGE_CLOSED:
+            await self._news.park()
 
     async def _raise_closed(self) -> NoReturn:
         await self.wait_closed()
