@@ -622,6 +622,23 @@ def test_routes(tmp_path: Path) -> None:
             assert caught.value.response.status_code == 410
 
 
+async def lets_anyone_in(*arguments: Any) -> bool:
+    return False
+
+
+def test_a_coroutine_function_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
+    """What it returns is true, whatever its result would be."""
+    with pytest.raises(TypeError, match="async"):
+        basic_auth(check_credentials=lets_anyone_in)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="async"):
+        serve(echo, "127.0.0.1", 0, process_request=lets_anyone_in)  # type: ignore[arg-type]
+    hidden = basic_auth(check_credentials=lambda *names: lets_anyone_in(*names))  # type: ignore[arg-type,return-value]
+    with serving(process_request=hidden) as (_, uri), pytest.raises(InvalidStatus) as caught:
+        connect(uri.replace("//", "//any:one@"))
+    assert caught.value.response.status_code == 500
+    assert "async" in caplog.text
+
+
 # Broadcast
 
 

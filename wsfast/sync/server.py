@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, FrameEncoder, Role
 from ..common.accepting import EXHAUSTED, OF_THE_NETWORK, RETRY_DELAY, Exhaustion
-from ..common.arguments import check_handler
+from ..common.arguments import check_callback, check_handler
 from ..common.messages import check_close
 from ..common.serving import Serving, answer, failed, send_answer
 from ..common.steps import run
@@ -404,6 +404,13 @@ def serve(
         OSError: the address cannot be listened on.
     """
     check_handler(handler, is_async=False)
+    for name, callback, arguments in (
+        ("process_request", process_request, ("connection", "request")),
+        ("process_response", process_response, ("connection", "request", "response")),
+        ("select_subprotocol", select_subprotocol, ("connection", "subprotocols")),
+    ):
+        if callback is not None:
+            check_callback(name, callback, arguments, hint="")
     serving = Serving(
         kwargs,
         origins=origins,
