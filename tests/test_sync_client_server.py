@@ -438,6 +438,17 @@ def test_a_handler_may_shut_the_server_down() -> None:
         ws.recv()
 
 
+def test_two_threads_accept() -> None:
+    with serving() as (server, uri):
+        second = InThread(server.serve_forever)
+        for _ in range(10):
+            with connect(uri) as ws:
+                ws.send("x")
+                assert ws.recv() == "x"
+        assert second.is_running
+    second.result()
+
+
 def test_serve_forever_after_the_end_returns() -> None:
     server = serve(echo, "127.0.0.1", 0)
     assert server.fileno() == server.sockets[0].fileno()
