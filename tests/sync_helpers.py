@@ -91,6 +91,7 @@ def wire(
     keeper().add(connection)
     with connection._lock:
         connection.opened()
+        connection._is_plain = not options.get("count_frames")
     with theirs:
         try:
             yield connection, RawPeer(theirs, role)

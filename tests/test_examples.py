@@ -8,6 +8,7 @@ import functools
 import re
 import runpy
 import shlex
+import threading
 import tomllib
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -333,3 +334,36 @@ def test_trio_page(capsys: pytest.CaptureFixture[str]) -> None:
                 assert await names["first"](f"ws://localhost:{port}/") == "Hello!"
 
     trio.run(main)
+
+
+def test_threads_script(capsys: pytest.CaptureFixture[str]) -> None:
+    script("threads")["main"]()
+    assert capsys.readouterr().out.splitlines() == [
+        "ann: is anybody there?",
+        "bob: I am",
+        "nothing more for now",
+        "ann left: sent 1000 (OK); then received 1000 (OK)",
+    ]
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_threads_page(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server, and then the client, which wants it at its port."""
+    page = (ROOT / "docs" / "threads.md").read_text("utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.setattr(wsfast.sync.Server, "serve_forever", lambda self: None)
+    with wsfast.sync.serve(echo_in_thread, "127.0.0.1", 0) as server:
+        accepting = threading.Thread(target=real_serve_forever, args=(server,))
+        accepting.start()
+        port = server.sockets[0].getsockname()[1]
+        code = programs[number].replace("8765", str(port) if number else "0")
+        exec(compile(code, "threads.md", "exec"), {"__name__": "__main__"})
+    accepting.join()
+
+
+real_serve_forever = wsfast.sync.Server.serve_forever
+
+
+def echo_in_thread(ws: wsfast.sync.ServerConnection) -> None:
+    for message in ws:
+        ws.send(message)

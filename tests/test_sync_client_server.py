@@ -438,6 +438,17 @@ def test_a_handler_may_shut_the_server_down() -> None:
         ws.recv()
 
 
+def test_two_threads_accept() -> None:
+    with serving() as (server, uri):
+        second = InThread(server.serve_forever)
+        for _ in range(10):
+            with connect(uri) as ws:
+                ws.send("x")
+                assert ws.recv() == "x"
+        assert second.is_running
+    second.result()
+
+
 def test_serve_forever_after_the_end_returns() -> None:
     server = serve(echo, "127.0.0.1", 0)
     assert server.fileno() == server.sockets[0].fileno()
@@ -620,6 +631,23 @@ def test_routes(tmp_path: Path) -> None:
             with pytest.raises(InvalidStatus) as caught:
                 unix_connect(path, "ws://localhost/other")
             assert caught.value.response.status_code == 410
+
+
+async def lets_anyone_in(*arguments: Any) -> bool:
+    return False
+
+
+def test_a_coroutine_function_lets_nobody_in(caplog: pytest.LogCaptureFixture) -> None:
+    """What it returns is true, whatever its result would be."""
+    with pytest.raises(TypeError, match="async"):
+        basic_auth(check_credentials=lets_anyone_in)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="async"):
+        serve(echo, "127.0.0.1", 0, process_request=lets_anyone_in)  # type: ignore[arg-type]
+    hidden = basic_auth(check_credentials=lambda *names: lets_anyone_in(*names))  # type: ignore[arg-type,return-value]
+    with serving(process_request=hidden) as (_, uri), pytest.raises(InvalidStatus) as caught:
+        connect(uri.replace("//", "//any:one@"))
+    assert caught.value.response.status_code == 500
+    assert "async" in caplog.text
 
 
 # Broadcast

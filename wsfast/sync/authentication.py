@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..common.arguments import check_callback
 from ..common.authentication import BasicAuth
 from ..common.steps import run
 from ..http import Request, Response
@@ -31,5 +32,7 @@ def basic_auth(
         ValueError: both or none of ``credentials`` and ``check_credentials`` are given, or ``realm`` has a character
             that cannot be sent.
     """
+    if check_credentials is not None:
+        check_callback("check_credentials", check_credentials, ("username", "password"), hint="")
     rules = BasicAuth(realm, credentials, check_credentials)
     return lambda connection, request: run(rules.process_request(connection, request))

@@ -247,6 +247,8 @@ class Connection(SocketSession):
             frame = self._encode(cast("str | bytes", message), text, compress)
             if self._batch:
                 self._add_to_batch(frame)
+            elif self._is_plain:
+                self._send(frame)  # the rest of `_write` is for what is not OPEN
             else:
                 self._write(frame)
             if self._blocked or self._broken is not None:
@@ -486,6 +488,7 @@ class Connection(SocketSession):
                 self.take_events(self._feed(trailing_data))  # the log has had it
             if self._counters is not None:
                 self._taps.append((self._counters[0].feed, self._counters[1].feed))
+            self._is_plain = self._tls is None and not self._taps
             more = b"" if self._tls is None else self._tls.taken()
             if more:
                 self._received(more)

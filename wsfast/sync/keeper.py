@@ -13,6 +13,7 @@ their locks are held for steps that do not block. Only its own thread touches th
 from __future__ import annotations
 
 import collections
+import contextlib
 import heapq
 import itertools
 import logging
@@ -127,7 +128,8 @@ class Keeper:
             step(*arguments)
         except Exception:  # of a subclass, or of a handler of logs: the others are to go on
             logging.getLogger("wsfast").exception("a connection failed in the thread that looks after all")
-            connection.cut()
+            with contextlib.suppress(Exception):
+                connection.cut()
 
     def _look(self, connection: Any, is_tick: bool = False) -> None:
         """Let a connection do what is to be done, and wait for the events that it wants."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, FrameEncoder, Role
 from ..common.accepting import EXHAUSTED, OF_THE_NETWORK, RETRY_DELAY, Exhaustion
-from ..common.arguments import check_handler
+from ..common.arguments import check_callback, check_handler
 from ..common.messages import check_close
 from ..common.serving import Serving, answer, failed, send_answer
 from ..common.steps import run
@@ -38,7 +38,7 @@ from ..typing import LoggerLike
 from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection
-from .stream import Stream
+from .stream import READ, Stream, is_ready
 
 if TYPE_CHECKING:
     from typing import Self
@@ -160,10 +160,11 @@ class Server:
         self._lock = threading.RLock()  # the handler of a signal may call shutdown
         self._running: dict[socket.socket, tuple[threading.Thread, ServerConnection | None]] = {}
         self._is_closing = False
-        self._is_serving = False
         self._closing: tuple[int, str] | None = None  # code and reason
         self._exhaustion = Exhaustion(logger)
-        self._waking, self._woken = socket.socketpair()
+        self._wakers: list[
+            socket.socket
+        ] = []  # one for each call of serve_forever: to close it wakes the call
         for listening in self.sockets:
             listening.setblocking(False)
             logger.info("server listening on %s", listening.getsockname())
@@ -181,37 +182,37 @@ class Server:
 
     def serve_forever(self) -> None:
         """Accept connections until ``shutdown`` is called, by another thread or the handler of a signal."""
-        with self._lock:
-            if self._is_closing:
-                return
-            self._is_serving = True
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._woken, selectors.EVENT_READ)
-                for listening in self.sockets:
-                    selector.register(listening, selectors.EVENT_READ)
+        waker, woken = socket.socketpair()
+        with woken, selectors.DefaultSelector() as selector:
+            with self._lock:
+                if self._is_closing:
+                    waker.close()
+                    return
+                self._wakers.append(waker)
+                for readable in (woken, *self.sockets):
+                    selector.register(readable, selectors.EVENT_READ)
+            try:
                 while not self._is_closing:
                     for key, _ in selector.select():
-                        if key.fileobj is not self._woken:
-                            self._accept(cast("socket.socket", key.fileobj))
-        finally:
-            with self._lock:
-                self._is_serving = False
-                if self._is_closing:
-                    self._woken.close()
+                        if key.fileobj is not woken and not self._accept(cast("socket.socket", key.fileobj)):
+                            is_ready(woken, READ, time.monotonic() + RETRY_DELAY)
+            finally:
+                with self._lock:
+                    waker.close()
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> bool:
+        """Accept a connection; return False if there is no room, so that the next ones have to wait."""
         try:
             accepted, _ = listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            return True
         except OSError as error:
             if error.errno in OF_THE_NETWORK or self._is_closing:
-                return
+                return True
             if error.errno not in EXHAUSTED:
                 raise
-            self._pause(error)
-            return
+            self._exhaustion.tell(error, time.monotonic())
+            return False
         until = None if self._open_timeout is None else time.monotonic() + self._open_timeout
         thread = threading.Thread(
             target=self._run, args=(accepted, until), name="wsfast connection", daemon=True
@@ -219,21 +220,16 @@ class Server:
         with self._lock:
             if self._is_closing or not self._admission.enter(accepted, _peer_of(accepted)):
                 accepted.close()
-                return
+                return True
             self._running[accepted] = thread, None
         try:
             thread.start()
         except RuntimeError as error:  # no more threads
             self._leave(accepted)
             accepted.close()
-            self._pause(OSError(0, str(error)))
-
-    def _pause(self, error: OSError) -> None:
-        """Let new connections wait, until there may be room, or ``shutdown``."""
-        self._exhaustion.tell(error, time.monotonic())
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._woken, selectors.EVENT_READ)
-            selector.select(RETRY_DELAY)
+            self._exhaustion.tell(OSError(0, str(error)), time.monotonic())
+            return False
+        return True
 
     def _leave(self, accepted: socket.socket) -> None:
         with self._lock:
@@ -322,11 +318,10 @@ class Server:
             self._is_closing = True
             self._closing = self._closing or (code, reason)
             running = dict(self._running)
-            self._waking.close()
+            for waker in self._wakers:
+                waker.close()
             for listening in self.sockets:
                 listening.close()
-            if not self._is_serving:
-                self._woken.close()
         for accepted, (_, connection) in running.items():
             if connection is None or connection.ready_state is ReadyState.CONNECTING:
                 if connection is None or connection.request is None:
@@ -336,7 +331,8 @@ class Server:
                 connection.begin_close(code, reason)
         for thread, _ in running.values():
             if thread is not threading.current_thread():
-                thread.join()
+                with contextlib.suppress(RuntimeError):  # Ctrl-C came before it was started
+                    thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -404,6 +400,13 @@ def serve(
         OSError: the address cannot be listened on.
     """
     check_handler(handler, is_async=False)
+    for name, callback, arguments in (
+        ("process_request", process_request, ("connection", "request")),
+        ("process_response", process_response, ("connection", "request", "response")),
+        ("select_subprotocol", select_subprotocol, ("connection", "subprotocols")),
+    ):
+        if callback is not None:
+            check_callback(name, callback, arguments, hint="")
     serving = Serving(
         kwargs,
         origins=origins,

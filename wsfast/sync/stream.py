@@ -11,16 +11,30 @@ import math
 import select
 import socket
 import ssl as ssl_module
+import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["NOW", "READ", "RECEIVE_SIZE", "WRITE", "Stream", "Tls", "is_ready"]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["NOW", "READ", "RECEIVE_SIZE", "WRITE", "Stream", "Tls", "buffer", "is_ready"]
 
 # Bytes that one read takes at most.
-RECEIVE_SIZE: Final = 65_536
+RECEIVE_SIZE: Final = 262_144
 
 # A flag for a call that does not block, on a socket that does. If a system has none, no socket blocks.
 NOW: Final[int] = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class _Buffer(threading.local):
+    """Each thread has one buffer for all that it reads: it is in one read at a time, and parsing copies."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(RECEIVE_SIZE))
+
+
+buffer: Final = _Buffer()
 
 READ: Final = "read"
 WRITE: Final = "write"
@@ -65,7 +79,7 @@ class Tls:
             rest = rest[self.object.write(rest) :]
         return self.to_send()
 
-    def receive(self, data: bytes) -> None:
+    def receive(self, data: Buffer) -> None:
         """Take bytes of the socket; empty ones are its end."""
         if self._below is not None:
             data = self._below.decrypted(data)
@@ -76,7 +90,7 @@ class Tls:
         else:
             self.has_ended = True  # not told to OpenSSL, which would write no more
 
-    def decrypted(self, data: bytes) -> bytes:
+    def decrypted(self, data: Buffer) -> bytes:
         """Take bytes of the socket, and return those of the connection.
 
         Raises:
@@ -90,7 +104,7 @@ class Tls:
         found = []
         try:
             while True:
-                piece = self.object.read(RECEIVE_SIZE)
+                piece = self.object.read(65_536)
                 if not piece:
                     self.has_ended = True
                     break
@@ -128,7 +142,7 @@ class Stream:
     def _receive_raw(self) -> bytes:
         if not is_ready(self.socket, READ, self.until):
             raise TimeoutError
-        return self.socket.recv(RECEIVE_SIZE, NOW)
+        return self.socket.recv(65_536, NOW)
 
     def _send_raw(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -24,7 +24,7 @@ from ..exceptions import ConnectionClosed
 from ..session import Stage
 from ..session.parts import InParts
 from .keeper import ACTIVE, RESTING, WATCHED, keeper
-from .stream import NOW, READ, RECEIVE_SIZE, WRITE, Stream, is_ready
+from .stream import NOW, READ, WRITE, Stream, buffer, is_ready
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -37,6 +37,9 @@ except ImportError:  # Windows
 
 # Chunks that are read at most after a write has failed: the peer's Close may be there, before its reset.
 _LAST_CHUNKS = 16
+
+# Bytes of a chunk after which the next one may be the rest of a large frame, and is received where that will lie.
+LARGE = 32_768
 
 _NEVER = float("inf")
 
@@ -59,6 +62,8 @@ class SocketSession(InParts):
         "_connecting",
         "_cut",
         "_has_read",
+        "_is_large",
+        "_is_plain",
         "_is_reading",
         "_lock",
         "_n_senders",
@@ -95,7 +100,9 @@ class SocketSession(InParts):
         self._n_waiting = 0  # threads that wait for a change
         self._n_senders = 0  # threads that wait until the socket takes more
         self._is_reading = False
-        self._has_read = False  # a caller, since the keeper has looked
+        self._has_read = True  # a caller, since the keeper has looked
+        self._is_large = False  # the last chunk was
+        self._is_plain = False  # open, without TLS, and nobody looks at the bytes
         self.kept = ACTIVE
         self.registered = 0  # events that the keeper waits for
         self._untaken = bytearray()
@@ -123,7 +130,9 @@ class SocketSession(InParts):
         if self._is_reading or (self._pauses and not self._is_looking) or self._is_half_closed or self._cut:
             self._wait_for_change(until)
             return
-        data = error = None
+        place = self.place_to_receive() if self._is_large and self._is_plain else None
+        view = buffer.view if place is None else place
+        n, error = -1, None
         self._is_reading = self._has_read = True
         if self.kept is not ACTIVE:
             self._take_back()
@@ -131,22 +140,33 @@ class SocketSession(InParts):
             # Inside, as a signal's handler may raise as soon as it is released.
             self._lock.release()
             if until is None and NOW:
-                data = self.socket.recv(RECEIVE_SIZE)
+                n = self.socket.recv_into(view)
             elif is_ready(self.socket, READ, until):
-                data = self.socket.recv(RECEIVE_SIZE, NOW)
+                n = self.socket.recv_into(view, 0, NOW)
         except BlockingIOError:
-            data = None
+            pass
         except OSError as exception:
             error = exception.with_traceback(None)  # it has this frame: a cycle would keep the connection
         finally:
             if not self._lock.acquire(False):
                 _acquire(self._lock)
             self._is_reading = False
-            self._read_ended()
-        if error is not None:
+            if self.kept is not ACTIVE or self._n_waiting or self._stage is not Stage.OPEN:
+                self._read_ended()
+        if n > 0 and self._is_plain and self._stage is not Stage.CLOSED:
+            # The usual case, in one call less for each step.
+            self._has_heard = True
+            self._is_large = n > LARGE
+            if place is None:
+                self.take_events(self._feed(view[:n]))
+            else:
+                self.take_events(self._decoder.buffer_updated(n))
+            if self._cut or self._broken is not None:
+                self._settle()
+        elif error is not None:
             self._lost_by(error)
-        elif data is not None:
-            self._take(data)
+        elif n >= 0:
+            self._take(view[:n])
         elif until is not None and time.monotonic() >= until:
             raise TimeoutError("no message within the time limit")
 
@@ -179,22 +199,18 @@ class SocketSession(InParts):
             self.kept = WATCHED
             keeper().post(self)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: memoryview) -> None:
         """Take bytes of the socket; empty ones are the end of the peer's half."""
         if self._stage is Stage.CLOSED:
             return
-        tls = self._tls
-        if tls is not None:
-            try:
-                data = tls.decrypted(data)
-                self._send(tls.to_send())
-            except OSError as error:
-                self._send(tls.to_send())  # the alert
-                self._lost_by(error)
-                return
-        if data:
-            self._received(data)
-        if not data if tls is None else tls.has_ended:
+        self._is_large = len(data) > LARGE
+        has_ended = not data
+        if self._tls is None:
+            if data:
+                self._received(data)
+        else:
+            has_ended = self._take_encrypted(data)
+        if has_ended:
             if not self._is_half_closed:
                 self.half_closed()
             if not self.keeps_half_open:
@@ -202,14 +218,34 @@ class SocketSession(InParts):
         if self._cut or self._broken is not None:
             self._settle()
 
-    def _received(self, data: bytes) -> None:
+    def _take_encrypted(self, data: memoryview) -> bool:
+        """Take bytes of TLS; return True if the peer closed its half."""
+        tls = self._tls
+        assert tls is not None
+        try:
+            decrypted = tls.decrypted(data)
+        except OSError as error:
+            self._send(tls.to_send())  # the alert
+            self._lost_by(error)
+            return False
+        self._send(tls.to_send())
+        if decrypted:
+            self._received(decrypted)
+        return tls.has_ended
+
+    def _received(self, data: Buffer) -> None:
         if self._connecting:  # what follows a request that was refused
             self.protocol.receive_data(data)
             return
         for received, _ in self._taps:
-            received(data)
+            received(bytes(data))
         self._has_heard = True
         self.take_events(self._feed(data))
+
+    def _receive_now(self) -> memoryview:
+        """Return what the kernel has; empty bytes are the end."""
+        view = buffer.view
+        return view[: self.socket.recv_into(view, 0, NOW)]
 
     # Writing
 
@@ -311,7 +347,7 @@ class SocketSession(InParts):
                 if self.is_reading_paused or self._is_half_closed:
                     break
                 try:
-                    data = self.socket.recv(RECEIVE_SIZE, NOW)
+                    data = self._receive_now()
                 except OSError:
                     break
                 if not data:
@@ -363,7 +399,7 @@ class SocketSession(InParts):
                 self._send_unsent()
             if self._wants_to_be_read():
                 try:
-                    self._take(self.socket.recv(RECEIVE_SIZE, NOW))
+                    self._take(self._receive_now())
                 except BlockingIOError:
                     pass
                 except OSError as error:
@@ -486,7 +522,8 @@ class SocketSession(InParts):
         self._set_timer(at)
 
     def _wake(self) -> None:
-        self._notify()
+        if self._n_waiting:
+            self._changed.notify_all()
 
     def _notify(self) -> None:
         if self._n_waiting:
