@@ -179,7 +179,8 @@ class StreamSession(Awaited):
         self.eof_received()
         if not self.keeps_half_open:
             self._close_half()
-        await trio.sleep_forever()  # the writer, or a deadline, ends it
+        while not self._is_cutting:  # the writer, or a deadline, ends it
+            await self._news.park()
 
     async def _receive_some(self) -> bytes | bytearray:
         try:
@@ -204,6 +205,7 @@ class StreamSession(Awaited):
     def eof_received(self) -> None:
         self.half_closed()
 
+    @trio.lowlevel.enable_ki_protection
     async def _write_all(self) -> None:
         try:
             while self._unwritten or self._closed_part != self._part_to_close:
@@ -220,8 +222,10 @@ class StreamSession(Awaited):
                     self._closed_part = self._part_to_close
                     if self._closed_part == _ALL:
                         self._is_cutting = True
-                        await self.stream.aclose()
-                        self._abort()
+                        try:
+                            await self.stream.aclose()
+                        finally:
+                            self._abort()
                     elif self._can_half_close():
                         await self.stream.send_eof()  # type: ignore[attr-defined]
                     else:
@@ -246,6 +250,7 @@ class StreamSession(Awaited):
             self.protocol.ready_state = ReadyState.CLOSING
         self._news.unpark_all()
 
+    @trio.lowlevel.enable_ki_protection
     async def _keep_time(self) -> None:
         while self._timer is not None:
             with self._timer:
