@@ -285,7 +285,7 @@ async def with_our_server(
     running = asyncio.ensure_future(guest.run(run_server))
     await meet_server(cell, behaviour, await port, with_tls, ended)
     await running
-    check_gone(cell, alive, with_tls)
+    check_gone(cell, alive, with_tls=False)
 
 
 async def with_our_client(
@@ -317,7 +317,7 @@ async def with_our_client(
         await guest.run(lambda: run_client(port))
 
     await meet_client(cell, behaviour, with_tls, use_client)
-    check_gone(cell, alive, with_tls)
+    check_gone(cell, alive, with_tls=False)
 
 
 ADAPTERS: dict[str, Callable[[Guest, Cell, Application, str], Awaitable[None]]] = {

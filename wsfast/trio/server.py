@@ -161,9 +161,11 @@ class Server(trio.abc.AsyncResource):
         try:
             async with trio.open_nursery() as nursery:
                 with self._accepting:
-                    for listener in self.listeners:
-                        if isinstance(listener, trio.SocketListener):
-                            self.logger.info("server listening on %s", listener.socket.getsockname())
+                    for listening in self.listeners:
+                        if isinstance(listening, trio.SocketListener):
+                            self.logger.info(
+                                "server listening on %s", shown(str(listening.socket.getsockname()))
+                            )
                     task_status.started(self)
                     await trio.serve_listeners(self._serve, list(self.listeners), handler_nursery=nursery)
         finally:
