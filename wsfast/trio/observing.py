@@ -18,11 +18,37 @@ from ..typing import LoggerLike
 __all__ = ["Lingering", "Meter", "bottom_of", "can_half_close", "traced"]
 
 
-class Observed(trio.abc.HalfCloseableStream):
-    """Passes on each call to ``stream``, and tells of its bytes."""
+class Between(trio.abc.HalfCloseableStream):
+    """Passes on each call to ``stream``."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self.stream.receive_some(max_bytes)
+
+    async def send_all(self, data: Any) -> None:
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()  # type: ignore[attr-defined]
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+class Lingering(Between):
+    """TCP below TLS: the end of TLS closes our half only, so that the peer's bytes cannot make the kernel drop ours."""
+
+    async def aclose(self) -> None:
+        await self.send_eof()
+
+
+class Observed(Between):
+    """Tells of the bytes that it passes on."""
 
     def note_received(self, data: bytes) -> None:
         """Called with received bytes; none at the end."""
@@ -31,30 +57,17 @@ class Observed(trio.abc.HalfCloseableStream):
         """Called with the bytes that are to be sent; none at the end."""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self.stream.receive_some(max_bytes)
+        data = await super().receive_some(max_bytes)
         self.note_received(bytes(data))
         return data
 
     async def send_all(self, data: Any) -> None:
         self.note_sent(data)
-        await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
+        await super().send_all(data)
 
     async def send_eof(self) -> None:
         self.note_sent(b"")
-        await self.stream.send_eof()  # type: ignore[attr-defined]
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
-
-
-class Lingering(Observed):
-    """TCP below TLS: the end of TLS closes our half only, so that the peer's bytes cannot make the kernel drop ours."""
-
-    async def aclose(self) -> None:
-        await self.send_eof()
+        await super().send_eof()
 
 
 class _Traced(Observed):
@@ -112,13 +125,13 @@ class Meter(Observed):
 
 def bottom_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
     """Return the socket below a stream, with or without TLS; None if there is none."""
-    while isinstance(stream, trio.SSLStream | Observed):
-        stream = stream.stream if isinstance(stream, Observed) else stream.transport_stream
+    while isinstance(stream, trio.SSLStream | Between):
+        stream = stream.stream if isinstance(stream, Between) else stream.transport_stream
     return stream.socket if isinstance(stream, trio.SocketStream) else None
 
 
 def can_half_close(stream: trio.abc.Stream) -> bool:
     """Tell whether one half of a stream can be closed: not with TLS."""
-    while isinstance(stream, Observed):
+    while isinstance(stream, Between):
         stream = stream.stream
     return isinstance(stream, trio.abc.HalfCloseableStream)

@@ -3,7 +3,7 @@
     task     runs                        what it does
     -------  --------------------------  -------------------------------------------------------
     run      until TCP is closed         reads; its nursery has the others
-    writer   while something is unsent   writes it, and then closes our half of TCP, or all of it
+    writer   if something is unsent      writes it, and then closes our half of TCP, or all of it
     timer    from the first deadline on  calls ``deadline_reached``
 
 A frame is written at once, or the writer finishes it: so nobody who is cancelled leaves half a frame. A TCP socket is
@@ -59,7 +59,16 @@ class StreamSession(Awaited):
     """A session whose bytes come and go through ``stream``. ``write_limit``: bytes, or ``(high, low)``."""
 
     __slots__ = (
-        *("_closed_part", "_connecting", "_direct", "_fault", "_is_cutting", "_is_reading", "_is_writing"),
+        *(
+            "_closed_part",
+            "_connecting",
+            "_direct",
+            "_fault",
+            "_idle_writer",
+            "_is_cutting",
+            "_is_reading",
+            "_is_writing",
+        ),
         *("_news", "_part_to_close", "_parts", "_parts_size", "_tasks", "_timer", "_unwritten"),
         *("_unwritten_size", "_write_marks", "stream"),
     )
@@ -88,6 +97,7 @@ class StreamSession(Awaited):
         self._unwritten: list[bytes | memoryview] = []
         self._unwritten_size = 0
         self._is_writing = False
+        self._idle_writer: trio.lowlevel.Task | None = None
         self._is_reading = True
         self._is_cutting = False  # nothing can be written any more
         self._part_to_close = self._closed_part = _NOTHING
@@ -208,32 +218,44 @@ class StreamSession(Awaited):
     @trio.lowlevel.enable_ki_protection
     async def _write_all(self) -> None:
         try:
-            while self._unwritten or self._closed_part != self._part_to_close:
-                data = memoryview(b"".join(self._unwritten))
-                self._unwritten.clear()
-                for start in range(0, len(data), _WRITE_SIZE):
-                    part = data[start : start + _WRITE_SIZE]
-                    await self.stream.send_all(part)
-                    self._unwritten_size -= len(part)
-                    if self._blocked and self._unwritten_size <= self._write_marks[1]:
-                        self.writing_resumed()
-                        self._news.unpark_all()
-                if not self._unwritten and self._closed_part != self._part_to_close:
-                    self._closed_part = self._part_to_close
-                    if self._closed_part == _ALL:
-                        self._is_cutting = True
-                        try:
-                            await self.stream.aclose()
-                        finally:
-                            self._abort()
-                    elif self._can_half_close():
-                        await self.stream.send_eof()  # type: ignore[attr-defined]
-                    else:
-                        await self.stream.aclose()
+            while True:
+                while self._unwritten or self._closed_part != self._part_to_close:
+                    await self._write_some()
+                if self._direct is not None:
+                    return  # a socket rarely has something unsent
+                self._idle_writer = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._writer_is_cancelled)
         except _ENDED as error:
             self._cannot_write(_cause_of(error))
         finally:
             self._is_writing = False
+
+    def _writer_is_cancelled(self, raise_cancel: object) -> trio.lowlevel.Abort:
+        self._idle_writer = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _write_some(self) -> None:
+        data = memoryview(b"".join(self._unwritten))
+        self._unwritten.clear()
+        for start in range(0, len(data), _WRITE_SIZE):
+            part = data[start : start + _WRITE_SIZE]
+            await self.stream.send_all(part)
+            self._unwritten_size -= len(part)
+            if self._blocked and self._unwritten_size <= self._write_marks[1]:
+                self.writing_resumed()
+                self._news.unpark_all()
+        if not self._unwritten and self._closed_part != self._part_to_close:
+            self._closed_part = self._part_to_close
+            if self._closed_part == _ALL:
+                self._is_cutting = True
+                try:
+                    await self.stream.aclose()
+                finally:
+                    self._abort()
+            elif self._can_half_close():
+                await self.stream.send_eof()  # type: ignore[attr-defined]
+            else:
+                await self.stream.aclose()
 
     def _cannot_write(self, error: BaseException | None) -> None:
         """Read to the end of TCP, pauses or not: the peer is gone, and the rest of its bytes is here."""
@@ -282,7 +304,10 @@ class StreamSession(Awaited):
             self.writing_blocked()
 
     def _write_later(self) -> None:
-        if not self._is_writing and self._tasks is not None:
+        writer, self._idle_writer = self._idle_writer, None
+        if writer is not None:
+            trio.lowlevel.reschedule(writer)
+        elif not self._is_writing and self._tasks is not None:
             self._is_writing = True
             self._tasks.start_soon(self._write_all)
 
