@@ -105,6 +105,19 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
             return self.encode_buffer(0x80 | WSFAST_BINARY, data)
         return self.encode_text_buffer(data)
 
+    def header(self, size):
+        """Encode the header of a binary message of ``size`` bytes in one frame (RFC 6455 5.2)."""
+        cdef uint8_t header[WSFAST_MAX_HEADER_SIZE]
+        size = index(size)
+        if self.masks:
+            raise ValueError(mistakes.HEADER_OF_A_CLIENT)
+        if not 0 <= size <= PY_SSIZE_T_MAX:
+            raise ValueError(mistakes.size_out_of_range(size))
+        if self.message_type != WSFAST_NO_MESSAGE:
+            raise RuntimeError(mistakes.MESSAGE_UNFINISHED)  # 5.4
+        return PyBytes_FromStringAndSize(
+            <char*>header, wsfast_write_header(header, 0x80 | WSFAST_BINARY, size, NULL))
+
     @cython.critical_section
     def fragment(self, data, fin=False, text=None, compress=None):
         """Encode the next fragment of a message (RFC 6455 5.4; RFC 7692 6.1)."""
@@ -338,17 +351,21 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
         payload[0] = start + header_size
         return frame
 
-    cdef int draw_key(self, uint8_t* key) except -1:
+    cdef inline int draw_key(self, uint8_t* key) except -1:
         """A new masking key for each frame, from a strong source (RFC 6455 5.3, 10.3)."""
         if self.random_bytes is not None:
             return self.ask_for_key(key)
         with cython.critical_section(self):
             if self.pool is None or self.pool_pos >= POOL_SIZE or self.pool_n_forks != n_forks:
-                self.pool = new_pool()
-                self.pool_pos = 0
-                self.pool_n_forks = n_forks
+                self.refill_pool()
             memcpy(key, PyBytes_AS_STRING(self.pool) + self.pool_pos, 4)
             self.pool_pos += 4
+        return 0
+
+    cdef int refill_pool(self) except -1:
+        self.pool = new_pool()
+        self.pool_pos = 0
+        self.pool_n_forks = n_forks
         return 0
 
     cdef int ask_for_key(self, uint8_t* key) except -1:

@@ -52,6 +52,7 @@ from wsfast.handshake import (
     Response,
     ServerHandshake,
 )
+from wsfast.handshake.date import date_now
 from wsfast.headers import Headers
 
 # The key and the accept value of RFC 6455 1.3 and 4.2.2.
@@ -1394,3 +1395,51 @@ def test_response_with_a_header_that_has_rules_is_left_to_h11(name: str) -> None
         except ValueError as error:
             results.append(str(error).encode())
     assert results[0] == results[1]
+
+
+def test_another_handshake_has_the_settings_and_nothing_else() -> None:
+    """RFC 6455 4.2.2: what a server agrees to is the same for each client, and known from the request of that one."""
+    first = ServerHandshake(
+        origins=["https://a.example"],
+        subprotocols=["chat"],
+        compression="deflate",
+        server_header="mine",
+        max_head_size=1000,
+    )
+    offers = (
+        "Origin: https://a.example",
+        "Sec-WebSocket-Protocol: chat",
+        "Sec-WebSocket-Extensions: permessage-deflate",
+    )
+    sent = answer(receive(first, [request(*offers)]))
+    assert first.accepted
+    assert first.subprotocol == "chat"
+    assert first.compression is not None
+    second = first.another()
+    assert (second.accepted, second.subprotocol, second.compression, second.request) == (
+        False,
+        None,
+        None,
+        None,
+    )
+    assert second.data_to_send() == b""
+    again = answer(receive(second, [request(*offers)]))
+    assert re.sub(rb"Date: [^\r]*", b"", again) == re.sub(rb"Date: [^\r]*", b"", sent)
+    assert b"Server: mine\r\n" in again
+    refused = receive(second.another(), [request()])
+    assert refused.accept().status_code == 403
+    assert isinstance(refused.error, InvalidOrigin)
+    assert receive(second.another(), [request(f"X: {'x' * 1000}")]).accept().status_code == 431
+
+
+def test_the_date_is_made_anew_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 6.6.1: the time at which the message was made."""
+    now = 1_800_000_000.9
+    monkeypatch.setattr("time.time", lambda: now)
+    assert date_now() == "Fri, 15 Jan 2027 08:00:00 GMT"
+    now += 0.05
+    assert date_now() == "Fri, 15 Jan 2027 08:00:00 GMT"
+    now += 0.1
+    assert date_now() == "Fri, 15 Jan 2027 08:00:01 GMT"
+    now -= 3600  # somebody has set the clock
+    assert date_now() == "Fri, 15 Jan 2027 07:00:01 GMT"

@@ -527,6 +527,27 @@ async def test_sending_on_has_a_bound() -> None:
     assert transport.take() == [text("full"), text("x"), close(1008, "reads too slowly")]
 
 
+@both_roles
+@without_io
+async def test_large_messages_go_out_in_their_turn(role: Role, connection_codec: ModuleType) -> None:
+    """5.2: those of a server are not copied into a frame."""
+    large = b"x" * 131_072
+    wired = listen(Echo(), role)
+    wired.receive(wired.frame(TEXT, "a"), wired.frame(BINARY, large), wired.frame(TEXT, "b"))
+    assert any(len(written) == len(large) for written in wired.transport.writes) == (role is Role.SERVER)
+    assert wired.transport.take() == [text("a"), Received(BINARY, large), text("b")]
+    wired.connection.send(large)
+    assert wired.transport.take() == [Received(BINARY, large)]
+    wired.connection.send_fragment("a")
+    with pytest.raises(RuntimeError):
+        wired.connection.send(large)
+    wired.connection.send_fragment("b", True)
+    assert len(wired.transport.take()) == 2
+    wired.transport.abort()
+    with pytest.raises(ConnectionClosed):
+        wired.connection.send(large)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 @without_io
 async def test_a_loop_that_sends_hears_that_the_peer_is_gone(inside: bool) -> None:

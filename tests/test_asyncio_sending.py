@@ -57,6 +57,77 @@ async def test_send(
     assert wired.transport.take() == [Received(opcode, payload)]
 
 
+LARGE = bytes(range(256)) * 512  # 128 KiB
+
+
+@without_io
+async def test_a_large_binary_message_of_a_server_is_not_copied(connection_codec: ModuleType) -> None:
+    """5.2: a header, and the payload as it is."""
+    wired = wire(Role.SERVER)
+    for message in (LARGE, LARGE[:-1], LARGE * 17):
+        await wired.connection.send(message)
+        uncopied = any(written is message for written in wired.transport.writes)
+        assert uncopied == (len(message) >= 131_072)
+        assert wired.transport.take() == [Received(BINARY, message)]
+    changing = bytearray(LARGE)
+    await wired.connection.send(changing)
+    changing[:] = bytes(len(changing))  # the application's own again
+    assert wired.transport.take() == [Received(BINARY, LARGE)]
+    await wired.connection.send(b"a" * 131_072, text=True)
+    assert wired.transport.take() == [text("a" * 131_072)]
+    with pytest.raises(ValueError, match="UTF-8"):
+        await wired.connection.send(LARGE, text=True)
+    assert wired.transport.writes == []
+
+
+@without_io
+async def test_a_large_message_comes_after_what_was_sent_before_it(connection_codec: ModuleType) -> None:
+    wired = wire(Role.SERVER)
+    wired.receive_text("1", "2")
+    assert await wired.connection.recv() == "1"
+    await wired.connection.send("before")  # is collected
+    await wired.connection.send(LARGE)
+    await wired.connection.send("after")
+    assert await wired.connection.recv() == "2"
+    await turns(2)
+    assert wired.transport.take() == [text("before"), Received(BINARY, LARGE), text("after")]
+    with wired.connection.batch():
+        await wired.connection.send("before")
+        await wired.connection.send(LARGE)
+        await wired.connection.send("after")
+    assert wired.transport.take() == [text("before"), Received(BINARY, LARGE), text("after")]
+
+
+@without_io
+async def test_a_large_message_waits_for_the_end_of_fragments(connection_codec: ModuleType) -> None:
+    """5.4."""
+    wired = wire(Role.SERVER)
+    gate = Gate()
+    sending = asyncio.ensure_future(wired.connection.send(gate))
+    await all_done()
+    large = asyncio.ensure_future(wired.connection.send(LARGE))
+    await all_done()
+    gate.open.set()
+    await asyncio.gather(sending, large)
+    frames = wired.transport.take()
+    assert [frame.opcode for frame in frames] == [TEXT, CONTINUATION, CONTINUATION, BINARY]
+    assert frames[-1] == Received(BINARY, LARGE)
+
+
+@without_io
+async def test_a_sender_of_large_messages_hears_that_the_peer_is_gone() -> None:
+    wired = wire(Role.SERVER)
+    wired.transport.abort()
+
+    async def send_for_ever() -> None:
+        for _ in range(1000):
+            await wired.connection.send(LARGE)
+
+    with pytest.raises(ConnectionClosed):
+        await send_for_ever()
+    assert wired.transport.writes == []
+
+
 @both_roles
 @without_io
 async def test_text_says_which_type_is_sent(role: Role, connection_codec: ModuleType) -> None:

@@ -55,6 +55,38 @@ def test_messages_of_every_length_form(codec: ModuleType, role: Role, size: int)
     assert encoder_of(codec, role).message(data) == frame(BINARY, data, key=key_of(role))
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_header_of_a_message_that_is_sent_as_it_is(codec: ModuleType, size: int) -> None:
+    """RFC 6455 5.2: the header is what stands before the payload; 5.3: a client's has a key for the payload."""
+    encoder = codec.FrameEncoder(Role.SERVER)
+    assert encoder.header(size) + bytes(size) == encoder.message(bytes(size))
+    with pytest.raises(ValueError, match="masks"):
+        codec.FrameEncoder(Role.CLIENT).header(size)
+
+
+def test_header_of_the_largest_size(codec: ModuleType) -> None:
+    """RFC 6455 5.2: the top bit of the length is 0."""
+    encoder = codec.FrameEncoder(Role.SERVER)
+    assert encoder.header(2**32) == b"\x82\x7f\0\0\0\x01\0\0\0\0"
+    assert encoder.header(sys.maxsize)[2:] == sys.maxsize.to_bytes(8, "big")
+    for size in (-1, sys.maxsize + 1, 2**64):
+        with pytest.raises(ValueError, match="size must be"):
+            encoder.header(size)
+    for wrong in ("1", 1.0, None):
+        with pytest.raises(TypeError):
+            encoder.header(wrong)
+
+
+def test_header_inside_a_message(codec: ModuleType) -> None:
+    """RFC 6455 5.4: fragments of one message are not interleaved with another's."""
+    encoder = codec.FrameEncoder(Role.SERVER)
+    encoder.fragment("a")
+    with pytest.raises(RuntimeError):
+        encoder.header(1)
+    encoder.fragment("b", True)
+    assert encoder.header(1) == b"\x82\x01"
+
+
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 41, 42, 63, 125 // 4 * 3, 21845, 21846])
 @pytest.mark.parametrize("char", ["a", "é", "한", "😀", "\0", "\x7f\x80", "a\U0010ffff"], ids=ascii)
 def test_text_is_written_as_utf8(codec: ModuleType, role: Role, char: str, size: int) -> None:

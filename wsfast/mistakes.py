@@ -8,6 +8,7 @@ UTF-8. The peer's faults are in ``faults.py``.
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 # RuntimeError
@@ -74,6 +75,13 @@ def unsendable_close_code(code: int) -> str:
 
 def close_reason_too_long(size: int) -> str:
     return f"close reason of {size} bytes is longer than 123"
+
+
+HEADER_OF_A_CLIENT: Final = "a client masks each payload, so its header cannot be made alone"  # RFC 6455 5.3
+
+
+def size_out_of_range(size: int) -> str:
+    return f"size must be 0 to {sys.maxsize}, not {size}"
 
 
 # TypeError

@@ -254,6 +254,14 @@ class FrameEncoder:
         compressed. The returned frames must be sent, in this order.
         """
 
+    def header(self, size: int) -> bytes:
+        """Encode the header of a binary message of ``size`` bytes in one frame (RFC 6455 5.2).
+
+        The caller sends exactly as many bytes after it, unchanged. So a large message is not copied into a frame.
+        ``ValueError`` for a client, whose payloads are masked (5.3), and for a size below 0 or above ``sys.maxsize``;
+        ``RuntimeError`` inside a fragmented message (5.4).
+        """
+
     def fragment(
         self, data: str | Buffer, fin: bool = False, text: bool | None = None, compress: bool | None = None
     ) -> bytes:

@@ -26,20 +26,26 @@ MAX_IN_FLIGHT_SIZE = 64 * KIB  # bytes: the client sends them all before it read
 
 @dataclass(frozen=True)
 class Load:
-    """Text messages of ``size`` bytes; ``n_in_flight`` of them are sent at once, and then their echoes are read."""
+    """Messages of ``size`` bytes; ``n_in_flight`` of them are sent at once, and then their echoes are read."""
 
     size: int
     n_in_flight: int = 1
+    is_binary: bool = False
 
     @property
     def name(self) -> str:
-        return f"{size_name(self.size)} text, {self.n_in_flight} in flight"
+        kind = "binary" if self.is_binary else "text"
+        return f"{size_name(self.size)} {kind}, {self.n_in_flight} in flight"
+
+    def message(self, start: str = "") -> str | bytes:
+        text = (start + text_of("ASCII", self.size))[: self.size]
+        return text.encode() if self.is_binary else text
 
 
-def loads_of(sizes: str, in_flight: str) -> list[Load]:
+def loads_of(sizes: str, in_flight: str, is_binary: bool = False) -> list[Load]:
     """The loads for options such as "64,256" and "1,64", without those that the sockets could not hold."""
     return [
-        Load(int(size), int(n))
+        Load(int(size), int(n), is_binary)
         for size in sizes.split(",")
         for n in in_flight.split(",")
         if int(n) == 1 or int(size) * int(n) <= MAX_IN_FLIGHT_SIZE
@@ -69,7 +75,7 @@ class EchoSubject(Sampled):
         self.server = server
         self.load = load
         self.total_us: list[float] = []
-        message = text_of("ASCII", load.size)
+        message = load.message()
         self.request = frame(message, KEY) * load.n_in_flight
         self.response_size = len(frame(message)) * load.n_in_flight
         self.buffer = bytearray(256 * KIB)
@@ -88,11 +94,10 @@ class EchoSubject(Sampled):
 
     def _check(self) -> None:
         """Compare the echoes of different messages with the expected bytes."""
-        filling = text_of("ASCII", self.load.size)
         for number in range(0, 64, self.load.n_in_flight):
-            texts = [(f"{number + i} {filling}")[: self.load.size] for i in range(self.load.n_in_flight)]
-            expected = b"".join(map(frame, texts))
-            self.client.socket.sendall(b"".join(frame(text, KEY) for text in texts))
+            messages = [self.load.message(f"{number + i} ") for i in range(self.load.n_in_flight)]
+            expected = b"".join(map(frame, messages))
+            self.client.socket.sendall(b"".join(frame(message, KEY) for message in messages))
             received = self.client.receive(len(expected))
             if received != expected and self.server.name != "raw":
                 raise ServerError(f"{self.server.name}: sent a wrong echo: {received!r:.80}")

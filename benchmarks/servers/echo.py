@@ -85,6 +85,7 @@ def main() -> int:
     parser.add_argument(
         "--in-flight", default="1,64", metavar="N", help="messages sent at once (default: 1,64)"
     )
+    parser.add_argument("--binary", action="store_true", help="binary messages instead of text")
     parser.add_argument("--rounds", type=int, default=27, metavar="N", help="samples of each (default: 27)")
     parser.add_argument(
         "--sample", type=float, default=0.15, metavar="S", help="seconds a sample (default: 0.15)"
@@ -105,7 +106,7 @@ def main() -> int:
     names = available(MODULE, options.programs.split(","))
     results = measure_echoes(
         lambda: [Server(MODULE, name, loop) for name in names],
-        loads_of(options.sizes, options.in_flight),
+        loads_of(options.sizes, options.in_flight, options.binary),
         options.rounds,
         options.sample,
         options.seconds,

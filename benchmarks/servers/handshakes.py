@@ -1,9 +1,10 @@
 """The cost of opening and closing a connection: ``python -m benchmarks.servers.handshakes``.
 
-The client opens a connection, reads the response, sends a Close, reads the server's, and closes TCP: one connection
-after the other. The CPU clock of the server process counts, per connection; "a second" is the number of connections
-that this time allows on one core. All servers and the client share one core and take turns, as in ``common/echoes.py``.
-The servers are those of ``echo.py``. Linux only.
+The client opens a connection and reads the response. Later it sends a Close, reads the server's, and closes TCP. It
+opens all connections of a sample one after the other, and then closes them. The CPU clock of the server process counts,
+per connection: of opening, and of both; "a second" is the number of connections that this allows on one core. All
+servers and the client share one core and take turns, as in ``common/echoes.py``. The servers are those of ``echo.py``.
+Linux only.
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ N_SERIES = 3
 
 
 class HandshakeSubject(Sampled):
-    """``samples``: CPU us of the server per connection."""
+    """``samples``: CPU us of the server per connection; ``opening``: its first part."""
 
     def __init__(self, server: Server, n_connections: int) -> None:
         super().__init__()
         self.server = server
         self.n_connections = n_connections
+        self.opening: list[float] = []
         for _ in range(20):  # The first connections import modules and fill caches.
-            self.run()
+            self.close(self.open())
 
-    def run(self) -> None:
+    def open(self) -> Client:
         # The raw server takes the sizes of a frame and of its echo from the path.
-        client = Client(self.server, f"/{len(CLOSE)}/4", owned=False)
+        return Client(self.server, f"/{len(CLOSE)}/4", owned=False)
+
+    def close(self, client: Client) -> None:
         with client.socket:
             client.socket.sendall(CLOSE)
             received = client.receive(4)
@@ -48,8 +52,11 @@ class HandshakeSubject(Sampled):
 
     def sample(self) -> None:
         start = self.server.cpu_ns()
-        for _ in range(self.n_connections):
-            self.run()
+        clients = [self.open() for _ in range(self.n_connections)]
+        opened = self.server.cpu_ns()
+        for client in clients:
+            self.close(client)
+        self.opening.append((opened - start) / self.n_connections / 1000)
         self.samples.append((self.server.cpu_ns() - start) / self.n_connections / 1000)
 
 
@@ -66,6 +73,7 @@ def main() -> int:
     loop = usable_loop(options.loop)
     names = available(MODULE, options.programs.split(","))
     samples: dict[str, list[float]] = {}
+    opening: dict[str, list[float]] = {}
     n_rounds = -(-options.rounds // N_SERIES)
     for _ in range(N_SERIES):
         with running(Server(MODULE, name, loop) for name in names) as servers:
@@ -73,15 +81,22 @@ def main() -> int:
             race(subjects, 0, n_rounds, n_rounds)
             for subject in subjects:
                 samples.setdefault(subject.server.name, []).extend(subject.samples)
-    table = Table(
-        f"opening and closing a connection, {loop}", "CPU us of the server; ratio: wsfast to this row"
-    )
+                opening.setdefault(subject.server.name, []).extend(subject.opening)
+    tables = [
+        _table(f"opening a connection, {loop}", opening),
+        _table(f"opening and closing a connection, {loop}", samples),
+    ]
+    return finish(options, [*machine, f"loop: {loop}"], tables, [])
+
+
+def _table(title: str, samples: dict[str, list[float]]) -> Table:
+    table = Table(title, "CPU us of the server; ratio: wsfast to this row")
     for name, own in samples.items():
         best = min(own)
         table.rows[name] = {"best": best, "median": statistics.median(own), "a second": 1e6 / best}
         if "wsfast" in samples and name != "wsfast":
             table.rows[name]["ratio"] = median_ratio(samples["wsfast"], own)
-    return finish(options, [*machine, f"loop: {loop}"], [table], [])
+    return table
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class Connection(Sending):
         self._woken: Waiter | None = None  # goes on at the end of the read that we are in
         self._has_skipped = False  # a broadcast skipped it, and said so
         # Done when the opening handshake is answered, or will not be; None after somebody waited for that.
-        self._handshake_done: asyncio.Future[None] | None = self._loop.create_future()
+        self._handshake_done: Waiter | None = Waiter(self._loop)
         self._closed: asyncio.Future[None] | None = None  # of those who wait for the end
 
     # Receiving

@@ -26,6 +26,7 @@ from ..printable import shown
 from ..session import MAX_BATCH_SIZE, Data, Stage
 from ..session.receiving import QUEUE
 from .connection import Connection
+from .transport import LARGE_MESSAGE
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -75,6 +76,11 @@ class Delivering(Connection):
         """
         if self.protocol.ready_state is not _OPEN:
             raise self._closed_exception()
+        if type(message) is bytes and len(message) >= LARGE_MESSAGE:
+            header = self._header_of(message, text, compress)
+            if header is not None:
+                self._send_uncopied(header, message)
+                return
         frame = self._encode(message, text, compress)
         if self._blocked:
             self._write_backlog(whole=True)  # broadcasts that wait stand before it
@@ -85,6 +91,15 @@ class Delivering(Connection):
                 self._write_now(b"")
         else:
             self._write_now(frame)
+        if self._blocked:
+            self._check_unsent()
+
+    def _send_uncopied(self, header: bytes, message: bytes) -> None:
+        if self._blocked:
+            self._write_backlog(whole=True)
+        if self._is_gone():
+            raise self._closed_exception()
+        self._write_uncopied(header, message)
         if self._blocked:
             self._check_unsent()
 

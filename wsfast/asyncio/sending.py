@@ -16,7 +16,7 @@ from ..common.awaiting import Awaited
 from ..common.messages import check_fragments, is_buffer, ping_payload
 from ..connection import ReadyState
 from ..session import MAX_BATCH_SIZE, Backlog, Delivery, Outcome, Slow
-from .transport import TransportSession
+from .transport import LARGE_MESSAGE, TransportSession
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -68,6 +68,14 @@ class Sending(TransportSession, Awaited):
         if not isinstance(message, _WHOLE) and not is_buffer(message):
             await self._send_fragments(message, text, compress)  # type: ignore[arg-type]  # a cast() is a call
             return
+        if type(message) is bytes and len(message) >= LARGE_MESSAGE:
+            header = self._header_of(message, text, compress)
+            if header is not None:
+                self._write_uncopied(header, message)
+                await self._give_way()
+                if self._blocked:
+                    await self._drain()
+                return
         # Compressing is part of this one call, with no await in it: what is compressed is sent.
         frame = self._encode(message, text, compress)
         if self._messages or self._batch:

@@ -107,8 +107,9 @@ class ServerConnection(Connection):
     def _handshake_received(self, data: Buffer) -> None:
         self.protocol.receive_data(data)
         handshake = self._handshake
-        if handshake.request is not None or handshake.error is not None:
-            self._end_handshake()
+        done = self._handshake_done
+        if done is not None and (handshake.request is not None or handshake.error is not None):
+            done.wake()  # the last act of this read
 
     async def handshake(
         self,
@@ -128,8 +129,11 @@ class ServerConnection(Connection):
             response = self.respond(*refusal)
         elif request is not None and response is None:
             try:
-                steps = answer(self, request, process_request, process_response, select_subprotocol)
-                response = await run_awaiting(steps, self._result_of)
+                if process_request is None and process_response is None and select_subprotocol is None:
+                    response = handshake.accept()
+                else:
+                    steps = answer(self, request, process_request, process_response, select_subprotocol)
+                    response = await run_awaiting(steps, self._result_of)
             except Exception:  # raised by the application's functions
                 self.logger.error("opening handshake failed", exc_info=True)
                 response = failed(self)
@@ -303,7 +307,8 @@ class Server:
         if self._closing is not None:  # accepted just before the server closed
             connection.transport.abort()
             return
-        if not self._admission.enter(connection, connection.remote_address):
+        address = connection.remote_address if self._admission.counts_addresses else None
+        if not self._admission.enter(connection, address):
             connection.transport.abort()
             return
         task = self.get_loop().create_task(self._run(connection))
@@ -347,7 +352,10 @@ class Server:
         except asyncio.CancelledError:
             connection.transport.abort()
             raise
-        await connection.close(code)
+        if connection.ready_state is ReadyState.OPEN:
+            await connection.close(code)
+        else:
+            await connection.wait_closed()
 
     def _refuse(self, connection: ServerConnection) -> None:
         """Answer a handshake with 503, because the server is closing."""

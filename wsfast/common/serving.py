@@ -54,19 +54,18 @@ class Serving:
             **TURN_BOUNDS,
             "limit_names": names,
         }
-        self._handshake_options: dict[str, Any] = {
-            "origins": origins,
-            "subprotocols": subprotocols,
-            "compression": with_ratio(settings(compression), self.limits),
-            "server_header": server_header,
-            "max_head_size": self.limits.max_head_size,
-        }
+        self._handshake = ServerHandshake(
+            origins=origins,
+            subprotocols=subprotocols,
+            compression=with_ratio(settings(compression), self.limits),
+            server_header=server_header,
+            max_head_size=self.limits.max_head_size,
+        )
         self.new_protocol()
 
     def new_protocol(self) -> Connection:
         """Make the connection without I/O for one that was accepted."""
-        handshake = ServerHandshake(**self._handshake_options)
-        return Connection(Role.SERVER, handshake=handshake, **self._protocol_options)
+        return Connection(Role.SERVER, handshake=self._handshake.another(), **self._protocol_options)
 
 
 class Answering(Protocol):

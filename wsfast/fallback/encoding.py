@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from .. import mistakes
@@ -124,6 +125,17 @@ class FrameEncoder:
             self._check_text(opcode, data, payload)
         return self._frame(FIN | opcode, payload)
 
+    def header(self, size: int) -> bytes:
+        """Encode the header of a binary message of ``size`` bytes in one frame (RFC 6455 5.2)."""
+        size = operator.index(size)
+        if self._masks:
+            raise ValueError(mistakes.HEADER_OF_A_CLIENT)
+        if not 0 <= size <= sys.maxsize:
+            raise ValueError(mistakes.size_out_of_range(size))
+        if self._message is not None:
+            raise RuntimeError(mistakes.MESSAGE_UNFINISHED)  # 5.4
+        return self._header(FIN | BINARY, size)
+
     def fragment(
         self, data: str | Buffer, fin: bool = False, text: bool | None = None, compress: bool | None = None
     ) -> bytes:
@@ -232,17 +244,24 @@ class FrameEncoder:
         finally:
             self._deflating = False
 
-    def _frame(self, first: int, payload: bytes) -> bytes:
-        """Put a header before the payload, and mask it if that is our role."""
+    def _header(self, first: int, size: int) -> bytes:
         mask_bit = MASK if self._masks else 0
-        size = len(payload)
         # 5.2: the shortest of the three forms.
         if size < LENGTH_16:
-            header = bytes((first, mask_bit | size))
-        elif size <= 0xFFFF:
-            header = bytes((first, mask_bit | LENGTH_16)) + size.to_bytes(2, "big")
-        else:
-            header = bytes((first, mask_bit | LENGTH_64)) + size.to_bytes(8, "big")
+            return bytes((first, mask_bit | size))
+        if size <= 0xFFFF:
+            return bytes((first, mask_bit | LENGTH_16)) + size.to_bytes(2, "big")
+        return bytes((first, mask_bit | LENGTH_64)) + size.to_bytes(8, "big")
+
+    def _frame(self, first: int, payload: bytes) -> bytes:
+        """Put a header before the payload, and mask it if that is our role."""
+        size = len(payload)
+        # Short ones as _header() does: its call would be 5 % of the message.
+        header = (
+            bytes((first, size | MASK if self._masks else size))
+            if size < LENGTH_16
+            else self._header(first, size)
+        )
         if not self._masks:
             return header + payload
         # 5.3: an empty payload has a key too.

@@ -5,7 +5,7 @@ This file does not know for which role it works, and it keeps no state.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import re
 import sys
@@ -61,7 +61,7 @@ SHOWN_SIZE = 60
 def accept_value(key: str) -> str:
     """Return the ``Sec-WebSocket-Accept`` for a ``Sec-WebSocket-Key`` (RFC 6455 4.2.2)."""
     digest = hashlib.sha1((key + GUID).encode("ascii"), usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode("ascii")
+    return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 
 class Problem:
@@ -90,7 +90,10 @@ class Problem:
 
 def check_connection(headers: Headers) -> None:
     """Raise ``InvalidUpgrade`` unless ``Connection`` has the option upgrade (4.1, 4.2.1)."""
-    options = parse_tokens("Connection", headers.get_all("Connection"))
+    values = headers.get_all("Connection")
+    if values == ["Upgrade"]:  # nothing to parse
+        return
+    options = parse_tokens("Connection", values)
     if "upgrade" not in (option.lower() for option in options):
         raise InvalidUpgrade("Connection", ", ".join(options) or None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import http
 import re
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from ..exceptions import (
 from ..headers import parse_extensions, parse_tokens, parse_upgrade
 from ..http import Headers, HeadersLike, Request, Response
 from ..printable import shown
+from .date import date_now
 from .messages import (
     MAX_EARLY_SIZE,
     MAX_HEAD_SIZE,
@@ -141,6 +141,27 @@ class ServerHandshake:
                 )
         if server_header is not None:  # a mistake in it is raised now, and not at the first request
             server_header = Headers(Server=server_header)["Server"]
+        self._origins = origins
+        self._subprotocols = checked_subprotocols(subprotocols)
+        self._select_subprotocol = select_subprotocol
+        self._compression = deflate.settings(compression)
+        self._server_header = server_header
+        self._max_head_size = max_head_size
+        self._begin()
+
+    def another(self) -> ServerHandshake:
+        """Return a new handshake with the same settings: they need not be checked for each connection."""
+        made = type(self).__new__(type(self))
+        made._origins = self._origins
+        made._subprotocols = self._subprotocols
+        made._select_subprotocol = self._select_subprotocol
+        made._compression = self._compression
+        made._server_header = self._server_header
+        made._max_head_size = self._max_head_size
+        made._begin()
+        return made
+
+    def _begin(self) -> None:
         self.request: Request | None = None
         """The request, when its head is complete."""
         self.response_due: Response | None = None
@@ -151,12 +172,6 @@ class ServerHandshake:
         """The agreement about compression that ``accept`` made, or None."""
         self.accepted = False
         """True when the response that opens the connection was sent."""
-        self._origins = origins
-        self._subprotocols = checked_subprotocols(subprotocols)
-        self._select_subprotocol = select_subprotocol
-        self._compression = deflate.settings(compression)
-        self._server_header = server_header
-        self._max_head_size = max_head_size
         self._problem: Problem | None = None
         self._http: h11.Connection | None = None  # made when it is needed
         self._head = b""  # the request's, if it was read without h11
@@ -290,7 +305,7 @@ class ServerHandshake:
             return self._error_response(error)
         self._may_switch = True
         headers = [
-            ("Date", email.utils.formatdate(usegmt=True)),
+            ("Date", date_now()),
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
             ("Sec-WebSocket-Accept", accept_value(key)),
@@ -306,25 +321,19 @@ class ServerHandshake:
     def _check_request(self, request: Request) -> str:
         """Check the request by the rules of 4.2.1 and return its key; raise ``InvalidHandshake`` if it fails."""
         headers = request.headers
-        if not _HTTP_1_1_OR_HIGHER.fullmatch(request.protocol):
-            raise InvalidProtocol(request.protocol)
-        if request.method != "GET":
-            raise InvalidMethod(request.method)
-        if has_body(headers):
-            raise InvalidMessage("a WebSocket handshake has no body")
-        if not request.path.startswith("/"):
-            raise InvalidMessage(f"the request is for {shown(request.path)}, which is no path")
-        if "#" in request.path:  # RFC 9112 3.2: no form of a target has a fragment
-            raise InvalidMessage(f"the request is for {shown(request.path)}, which has a fragment")
+        if not self._head:  # else read_request() has read it, and all of this is so
+            self._check_usual(request)
         hosts = headers.get_all("Host")  # at most one: h11 checks that
         if not hosts:
             raise InvalidHeader("Host")
         if not is_host(hosts[0]):
             raise InvalidHeaderValue("Host", hosts[0])
         # 4.2.1, items 3 and 4: "containing"; a client may also offer other protocols (RFC 9110 7.8).
-        protocols = parse_upgrade(headers.get_all("Upgrade"))
-        if "websocket" not in (protocol.lower() for protocol in protocols):
-            raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
+        upgrade = headers.get_all("Upgrade")
+        if upgrade != ["websocket"]:  # else there is nothing to parse
+            protocols = parse_upgrade(upgrade)
+            if "websocket" not in (protocol.lower() for protocol in protocols):
+                raise InvalidUpgrade("Upgrade", ", ".join(protocols) or None)
         check_connection(headers)
         versions = headers.get_all("Sec-WebSocket-Version")
         if versions != [VERSION]:
@@ -338,11 +347,24 @@ class ServerHandshake:
         self._check_origin(headers.get_all("Origin"))
         # 9.1: a header that does not follow the grammar fails the handshake, even if we use no extension.
         extensions = headers.get_all("Sec-WebSocket-Extensions")
-        if self._compression is None:
-            parse_extensions(extensions)
-        else:
+        if self._compression is not None:
             self.compression = deflate.accept(extensions, self._compression)
+        elif extensions:
+            parse_extensions(extensions)
         return keys[0]
+
+    def _check_usual(self, request: Request) -> None:
+        """Check what the pattern of ``usual.py`` takes for granted."""
+        if not _HTTP_1_1_OR_HIGHER.fullmatch(request.protocol):
+            raise InvalidProtocol(request.protocol)
+        if request.method != "GET":
+            raise InvalidMethod(request.method)
+        if has_body(request.headers):
+            raise InvalidMessage("a WebSocket handshake has no body")
+        if not request.path.startswith("/"):
+            raise InvalidMessage(f"the request is for {shown(request.path)}, which is no path")
+        if "#" in request.path:  # RFC 9112 3.2: no form of a target has a fragment
+            raise InvalidMessage(f"the request is for {shown(request.path)}, which has a fragment")
 
     def _check_origin(self, values: list[str]) -> None:
         if len(values) > 1:  # RFC 6454 7.3
@@ -389,7 +411,7 @@ class ServerHandshake:
             phrase = ""
         body = text.encode()
         ours = Headers()
-        ours["Date"] = email.utils.formatdate(usegmt=True)
+        ours["Date"] = date_now()
         ours["Connection"] = "close"
         ours["Content-Length"] = str(len(body))
         ours["Content-Type"] = "text/plain; charset=utf-8"
@@ -443,7 +465,7 @@ class ServerHandshake:
         if not _REASON_PHRASE.fullmatch(response.reason_phrase):
             raise ValueError(f"reason phrase {response.reason_phrase!r} has a character that cannot be sent")
         headers = Headers(response.headers)
-        extensions = headers.get_all("Sec-WebSocket-Extensions")
+        extensions = headers.get_all("Sec-WebSocket-Extensions") if self.compression is not None else []
         if opens and self.compression is not None and extensions not in ([], [self.compression.response]):
             raise ValueError(
                 "leave Sec-WebSocket-Extensions as accept() made it, or out: we keep to nothing else"
@@ -501,7 +523,7 @@ class ServerHandshake:
             raise ValueError(f"a response with {response.status_code} has no body")
         if has_body and headers.setdefault("Content-Length", size) != size:
             raise ValueError(f"Content-Length is {headers['Content-Length']}, but the body has {size} bytes")
-        headers.setdefault("Date", email.utils.formatdate(usegmt=True))
+        headers.setdefault("Date", date_now())
         if self._server_header is not None:
             headers.setdefault("Server", self._server_header)
         # RFC 9112 9.6: the adapter closes, because we read handshakes only.

@@ -15,10 +15,11 @@ from ..http import Headers, Request, Response
 
 __all__ = ["read_request", "write_response"]
 
-# RFC 9112 3, 5: a request line with a path, then header lines, each a token, a colon, and VCHAR, obs-text, SP, HTAB.
+# RFC 9112 3, 5: a request line, then header lines, each a token, a colon, and VCHAR, obs-text, SP, HTAB. The line has a
+# path, which has no "#" (3.2).
 # Possessive: a mismatch is found in one pass, whatever the peer sends.
 _HEAD: Final = re.compile(
-    rb"GET (/[!-~]*+) HTTP/1\.1\r\n"
+    rb"GET (/[!\"$-~]*+) HTTP/1\.1\r\n"
     rb"((?:[-!#$%&'*+.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)++)\r\n"
 )
 
@@ -74,6 +75,7 @@ def read_request(data: bytes, max_headers: int) -> tuple[Request, int] | None:
 
 def write_response(response: Response, headers: Headers) -> bytes | None:
     """Return the head of a response without a body on the wire, or None if h11 has to write it."""
-    if not _LEFT_TO_H11.isdisjoint(headers):
-        return None
+    for name, _ in headers.raw_items():
+        if name.lower() in _LEFT_TO_H11:
+            return None
     return f"HTTP/1.1 {response.status_code} {response.reason_phrase}\r\n{headers}".encode("iso-8859-1")

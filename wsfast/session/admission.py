@@ -52,6 +52,11 @@ class Admission:
         self._by_network: dict[str, int] = {}
         self._refused: dict[Hashable, Refusal] = {}
 
+    @property
+    def counts_addresses(self) -> bool:
+        """True if ``enter`` needs the address of the connection."""
+        return self._limits.max_connections_per_address is not None
+
     def enter(self, connection: Hashable, address: Any) -> bool:
         """Note a connection that was accepted; return False if it is to be cut at once."""
         limits = self._limits

@@ -22,6 +22,7 @@ from uvicorn.protocols.utils import (
     get_remote_addr,
 )
 
+from ..asyncio.transport import LARGE_MESSAGE
 from ..codec import CloseCode
 from ..connection import ReadyState
 from ..handshake import Request, Response
@@ -305,6 +306,12 @@ class WebSocketProtocol(Limited):
         if self.protocol.ready_state is _OPEN and message["type"] == "websocket.send":
             data = message.get("bytes")
             if data is not None:
+                if type(data) is bytes and len(data) >= LARGE_MESSAGE:
+                    header = self._header_of(data, None, None)
+                    if header is not None:
+                        self._write_uncopied(header, data)
+                        await self._give_way()
+                        return
                 frame = self._encode(data, False)
             else:
                 text = message.get("text")
@@ -318,11 +325,14 @@ class WebSocketProtocol(Limited):
                 self._sends_left = n_left = self._sends_left - 1
                 gives_way = not n_left & 3
             if gives_way:
-                await self._let_others_run()
-                if self._is_gone():
-                    raise ClientDisconnected
+                await self._give_way()
         else:
             self._send_event(message)
+
+    async def _give_way(self) -> None:
+        await self._let_others_run()
+        if self._is_gone():
+            raise ClientDisconnected
 
     def _send_event(self, message: ASGISendEvent) -> None:
         state = self.protocol.ready_state
