@@ -476,6 +476,22 @@ def test_one_thread_looks_after_all() -> None:
         assert threading.active_count() == before
 
 
+def test_a_peer_is_judged_by_all_that_it_has_sent() -> None:
+    """The thread that judges is late: what it has not read yet is a sign of life, too."""
+    with wire(ping_interval=5, ping_timeout=5) as (ours, peer), ours._lock:
+        ours.deadline_reached(ours._deadline_at)
+        _, payload = peer.read_frame()
+        peer.send(peer.frame(PONG, payload))
+        wait_for_bytes(ours.socket)
+        ours.time_is_over(ours._deadline_at)
+        assert ours.ready_state is ReadyState.OPEN
+        assert ours.latency > 0
+
+
+def wait_for_bytes(sock: socket.socket) -> None:
+    assert stream.is_ready(sock, stream.READ, time.monotonic() + LIMIT)
+
+
 class Broken(Connection):
     def take_events(self, events: Any) -> None:
         raise ZeroDivisionError

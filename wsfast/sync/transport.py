@@ -397,13 +397,7 @@ class SocketSession(InParts):
                 self._decode_at_next_turn()
             if self._untaken and not self._n_senders:
                 self._send_unsent()
-            if self._wants_to_be_read():
-                try:
-                    self._take(self._receive_now())
-                except BlockingIOError:
-                    pass
-                except OSError as error:
-                    self._lost_by(error)
+            self._read_once()
             self._settle()
             events = selectors.EVENT_READ if self._wants_to_be_read() else 0
             if self._untaken and not self._n_senders:
@@ -413,6 +407,16 @@ class SocketSession(InParts):
                 self.registered = events
             if self._is_ended():
                 self._close_if_unused()
+
+    def _read_once(self) -> None:
+        """Read a chunk, if there is one and nobody else reads."""
+        if self._wants_to_be_read():
+            try:
+                self._take(self._receive_now())
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._lost_by(error)
 
     def _wants_to_be_read(self) -> bool:
         return (
@@ -430,7 +434,8 @@ class SocketSession(InParts):
             if self._is_ended():
                 return
             self._timer_at = _NEVER
-            self._have_it_read()  # the peer's bytes have to be known before the judgement
+            self._have_it_read()
+            self._read_once()  # a peer is judged by all that it has sent
             if self._rate_at <= now:
                 self._rate_at = _NEVER
                 self._look_at_rate()
