@@ -628,6 +628,28 @@ def test_ctrl_c_interrupts_recv(interrupt: Callable[[], None], timeout: float | 
         assert ours.recv(timeout=timeout) == "whole"
 
 
+@pytest.mark.parametrize("place", ["_encode", "_send"])
+def test_ctrl_c_inside_a_step_that_sends_cuts_tcp(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a frame, or a compressed one that is missing, would spoil all that follows."""
+
+    class Interrupted(Connection):
+        def _send(self, data: bytes) -> None:
+            if place == "_send":
+                raise KeyboardInterrupt
+            super()._send(data)
+
+    def interrupt(*arguments: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    with wire(kind=Interrupted) as (ours, peer):
+        if place == "_encode":
+            ours._encode = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            ours.send("x")
+        assert ours.ready_state is ReadyState.CLOSED
+        assert peer.rest() == b""
+
+
 @posix
 def test_ctrl_c_interrupts_a_wait_for_another_reader(interrupt: Callable[[], None]) -> None:
     with wire() as (ours, peer):

@@ -148,11 +148,13 @@ class SocketSession(InParts):
         except OSError as exception:
             error = exception.with_traceback(None)  # it has this frame: a cycle would keep the connection
         finally:
-            if not self._lock.acquire(False):
-                _acquire(self._lock)
-            self._is_reading = False
-            if self.kept is not ACTIVE or self._n_waiting or self._stage is not Stage.OPEN:
-                self._read_ended()
+            try:
+                if not self._lock.acquire(False):
+                    _acquire(self._lock)
+            finally:
+                self._is_reading = False
+                if self.kept is not ACTIVE or self._n_waiting or self._stage is not Stage.OPEN:
+                    self._read_ended()
         if n > 0 and self._is_plain and self._stage is not Stage.CLOSED:
             # The usual case, in one call less for each step.
             self._has_heard = True
@@ -183,7 +185,7 @@ class SocketSession(InParts):
         self._n_waiting += 1
         try:
             if (left is not None and left <= 0) or not self._changed.wait(left):
-                raise TimeoutError("no message within the time limit")
+                raise TimeoutError("the time limit is over")
         finally:
             self._n_waiting -= 1
 
@@ -319,7 +321,11 @@ class SocketSession(InParts):
                         _acquire(self._lock)
                 if not ready:
                     raise TimeoutError("the peer did not read within the time limit")
-                self._send_unsent()
+                try:
+                    self._send_unsent()
+                except BaseException as exception:
+                    self._is_torn_by(exception)
+                    raise
                 self._settle()
         finally:
             self._n_senders -= 1
@@ -327,6 +333,12 @@ class SocketSession(InParts):
                 self._close_if_unused()
             elif self._untaken and not self._n_senders:
                 keeper().post(self)
+
+    def _is_torn_by(self, exception: BaseException) -> None:
+        """Cut TCP if a signal interrupted a step that sends: nobody knows which bytes have left."""
+        if not isinstance(exception, Exception):
+            self._abort()
+            self._settle()
 
     # The end
 
