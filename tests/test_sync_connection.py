@@ -267,6 +267,42 @@ def test_a_message_in_parts_that_is_cut_off() -> None:
             next(parts)
 
 
+def test_parts_that_have_to_be_text() -> None:
+    with wire() as (ours, peer):
+        peer.send(peer.frame(BINARY, b"1", fin=False))
+        parts = ours.recv_streaming(decode=True)
+        assert next(parts) == "1"
+        peer.send(peer.frame(CONTINUATION, b"\xff"))
+        rest = InThread(list, parts)
+        assert peer.read_frame()[1][:2] == b"\x03\xef"
+        peer.socket.close()
+        with pytest.raises(ConnectionClosedError):
+            rest.result()
+
+
+def test_parts_after_a_message_that_was_given_up() -> None:
+    with wire() as (ours, peer):
+        peer.send(peer.frame(TEXT, b"1", fin=False))
+        first = ours.recv_streaming()
+        assert next(first) == "1"
+        with pytest.raises(ConcurrencyError, match="in parts"):
+            next(ours.recv_streaming())
+        first.close()
+        second = InThread(list, ours.recv_streaming())
+        peer.send(peer.frame(CONTINUATION, b"2"), peer.frame(TEXT, b"3", fin=False))
+        peer.send(peer.frame(CONTINUATION, b"4"))
+        assert "".join(second.result()) == "34"
+        peer.send(peer.frame(TEXT, b"5", fin=False))
+        third = ours.recv_streaming()
+        with ours._lock:
+            third._begin()
+        third.close()
+        assert next(fourth := ours.recv_streaming()) == "5"
+        peer.send(peer.frame(CONTINUATION, b"6"))
+        assert list(fourth) == ["6"]
+        assert list(fourth) == []
+
+
 # Sending
 
 
@@ -449,6 +485,19 @@ def test_ping_returns_an_event() -> None:
         assert 0 < ours.latency == answered.latency
         with pytest.raises(ValueError, match="125"):
             ours.ping(b"x" * 126)
+
+
+def test_pings_of_which_a_peer_answers_none() -> None:
+    with wire(ping_interval=None, close_timeout=0.1) as (ours, _):
+        kept = [ours.ping() for _ in range(1024)]
+        one_more = InThread(ours.ping)
+        with pytest.raises(TimeoutError):
+            ours.recv(timeout=0.01)
+        assert one_more.is_running
+        ours.cut()
+        with pytest.raises(ConnectionClosedError):
+            one_more.result()
+        assert not any(event.is_set() for event in kept)
 
 
 def test_ack_on_close() -> None:
