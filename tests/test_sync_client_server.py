@@ -66,6 +66,7 @@ from wsfast.sync import (
     unix_route,
     unix_serve,
 )
+from wsfast.sync.stream import Tls
 
 pytestmark = pytest.mark.usefixtures("short_tick")
 
@@ -302,7 +303,66 @@ def test_unix_sockets(tmp_path: Path) -> None:
             assert other.recv() == "y"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets in Python")
+def test_unix_socket_where_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"cannot connect|No such file"):
+        unix_connect(tmp_path / "nothing")
+
+
+def test_a_server_that_resets_the_handshake() -> None:
+    def script(peer: RawPeer) -> None:
+        peer.socket.recv(1)
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with scripted(script) as uri, pytest.raises(wsfast.exceptions.InvalidMessage) as caught:
+        connect(uri)
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+@pytest.mark.parametrize("host", [None, "::1", "127.0.0.1"])
+def test_hosts(host: str | None) -> None:
+    if host == "::1" and not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6")
+    with running(serve(echo, host, 0)) as server:
+        port = server.sockets[0].getsockname()[1]
+        with connect(f"ws://{'[::1]' if host == '::1' else '127.0.0.1'}:{port}/") as ws:
+            ws.send("x")
+            assert ws.recv() == "x"
+
+
 # TLS
+
+
+@pytest.mark.parametrize("role", list(wsfast.codec.Role))
+def test_garbage_inside_tls(role: Any) -> None:
+    """RFC 8446 6: the peer gets an alert, and the application the cause."""
+    with wire(role) as (ours, peer):
+        ours._tls = tls_of(peer.socket, ours)
+        ours._is_plain = False
+        peer.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with pytest.raises(ConnectionClosedError) as caught:
+            ours.recv()
+        assert isinstance(caught.value.__cause__, ssl.SSLError)
+        assert peer.rest()[:1] in (b"\x15", b"\x17")
+
+
+def tls_of(sock: socket.socket, ours: Any) -> Tls:
+    """Do the handshake of TLS between both ends, and return that of ours."""
+    own = Tls(server_tls(), server_side=True, server_hostname=None, below=None)
+    theirs = Tls(client_tls(), server_side=False, server_hostname="localhost", below=None)
+    done = 0
+    while done < 2:
+        done = 0
+        for one, other in ((theirs, own), (own, theirs)):
+            try:
+                one.object.do_handshake()
+                done += 1
+            except ssl.SSLWantReadError:
+                pass
+            data = one.to_send()
+            if data:
+                other.receive(data)
+    return own
 
 
 @pytest.mark.usefixtures("connection_codec")
@@ -346,6 +406,19 @@ def test_a_handler_that_fails_closes_with_1011(caplog: pytest.LogCaptureFixture)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1011
     assert "connection handler failed" in caplog.text
+
+
+def test_a_handler_that_ends_its_thread_closes_with_1011() -> None:
+    with serving(lambda ws: sys.exit()) as (_, uri), connect(uri) as ws:
+        with pytest.raises(ConnectionClosedError) as caught:
+            ws.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1011
+    with serving(process_request=lambda ws, request: sys.exit()) as (server, uri):
+        with pytest.raises(wsfast.exceptions.InvalidMessage):
+            connect(uri)
+        while server._running:
+            time.sleep(0.001)
 
 
 async def async_handler(ws: Any) -> None:
@@ -490,6 +563,17 @@ def test_a_process_request_that_fails_is_500(fault: Any, caplog: pytest.LogCaptu
         connect(uri)
     assert caught.value.response.status_code == 500
     assert "opening handshake failed" in caplog.text
+
+
+def test_a_process_request_that_closes() -> None:
+    def process_request(ws: ServerConnection, request: Request) -> None:
+        ws.begin_close()
+
+    with (
+        serving(process_request=process_request) as (_, uri),
+        pytest.raises(wsfast.exceptions.InvalidMessage),
+    ):
+        connect(uri)
 
 
 def test_select_subprotocol_and_origins() -> None:

@@ -267,6 +267,42 @@ def test_a_message_in_parts_that_is_cut_off() -> None:
             next(parts)
 
 
+def test_parts_that_have_to_be_text() -> None:
+    with wire() as (ours, peer):
+        peer.send(peer.frame(BINARY, b"1", fin=False))
+        parts = ours.recv_streaming(decode=True)
+        assert next(parts) == "1"
+        peer.send(peer.frame(CONTINUATION, b"\xff"))
+        rest = InThread(list, parts)
+        assert peer.read_frame()[1][:2] == b"\x03\xef"
+        peer.socket.close()
+        with pytest.raises(ConnectionClosedError):
+            rest.result()
+
+
+def test_parts_after_a_message_that_was_given_up() -> None:
+    with wire() as (ours, peer):
+        peer.send(peer.frame(TEXT, b"1", fin=False))
+        first = ours.recv_streaming()
+        assert next(first) == "1"
+        with pytest.raises(ConcurrencyError, match="in parts"):
+            next(ours.recv_streaming())
+        first.close()
+        second = InThread(list, ours.recv_streaming())
+        peer.send(peer.frame(CONTINUATION, b"2"), peer.frame(TEXT, b"3", fin=False))
+        peer.send(peer.frame(CONTINUATION, b"4"))
+        assert "".join(second.result()) == "34"
+        peer.send(peer.frame(TEXT, b"5", fin=False))
+        third = ours.recv_streaming()
+        with ours._lock:
+            third._begin()
+        third.close()
+        assert next(fourth := ours.recv_streaming()) == "5"
+        peer.send(peer.frame(CONTINUATION, b"6"))
+        assert list(fourth) == ["6"]
+        assert list(fourth) == []
+
+
 # Sending
 
 
@@ -451,6 +487,19 @@ def test_ping_returns_an_event() -> None:
             ours.ping(b"x" * 126)
 
 
+def test_pings_of_which_a_peer_answers_none() -> None:
+    with wire(ping_interval=None, close_timeout=0.1) as (ours, _):
+        kept = [ours.ping() for _ in range(1024)]
+        one_more = InThread(ours.ping)
+        with pytest.raises(TimeoutError):
+            ours.recv(timeout=0.01)
+        assert one_more.is_running
+        ours.cut()
+        with pytest.raises(ConnectionClosedError):
+            one_more.result()
+        assert not any(event.is_set() for event in kept)
+
+
 def test_ack_on_close() -> None:
     with wire() as (ours, _):
         never, at_the_end = ours.ping(), ours.ping(ack_on_close=True)
@@ -474,6 +523,22 @@ def test_one_thread_looks_after_all() -> None:
         for number, peer in enumerate((one, two, three)):
             assert peer.read_frame() == (0x80 | PONG, b"%d" % number)
         assert threading.active_count() == before
+
+
+def test_a_peer_is_judged_by_all_that_it_has_sent() -> None:
+    """The thread that judges is late: what it has not read yet is a sign of life, too."""
+    with wire(ping_interval=5, ping_timeout=5) as (ours, peer), ours._lock:
+        ours.deadline_reached(ours._deadline_at)
+        _, payload = peer.read_frame()
+        peer.send(peer.frame(PONG, payload))
+        wait_for_bytes(ours.socket)
+        ours.time_is_over(ours._deadline_at)
+        assert ours.ready_state is ReadyState.OPEN
+        assert ours.latency > 0
+
+
+def wait_for_bytes(sock: socket.socket) -> None:
+    assert stream.is_ready(sock, stream.READ, time.monotonic() + LIMIT)
 
 
 class Broken(Connection):
@@ -610,6 +675,28 @@ def test_ctrl_c_interrupts_recv(interrupt: Callable[[], None], timeout: float | 
             ours.recv(timeout=timeout)
         peer.send(peer.frame(TEXT, b"whole")[4:])
         assert ours.recv(timeout=timeout) == "whole"
+
+
+@pytest.mark.parametrize("place", ["_encode", "_send"])
+def test_ctrl_c_inside_a_step_that_sends_cuts_tcp(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a frame, or a compressed one that is missing, would spoil all that follows."""
+
+    class Interrupted(Connection):
+        def _send(self, data: bytes) -> None:
+            if place == "_send":
+                raise KeyboardInterrupt
+            super()._send(data)
+
+    def interrupt(*arguments: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    with wire(kind=Interrupted) as (ours, peer):
+        if place == "_encode":
+            ours._encode = interrupt
+        with pytest.raises(KeyboardInterrupt):
+            ours.send("x")
+        assert ours.ready_state is ReadyState.CLOSED
+        assert peer.rest() == b""
 
 
 @posix

@@ -244,13 +244,17 @@ class Connection(SocketSession):
             if self._blocked or self._fragmenting is not None or self.protocol.ready_state is not _OPEN:
                 self._may_send(until)
             # Compressing is part of this one call, under the lock: what is compressed is sent.
-            frame = self._encode(cast("str | bytes", message), text, compress)
-            if self._batch:
-                self._add_to_batch(frame)
-            elif self._is_plain:
-                self._send(frame)  # the rest of `_write` is for what is not OPEN
-            else:
-                self._write(frame)
+            try:
+                frame = self._encode(cast("str | bytes", message), text, compress)
+                if self._batch:
+                    self._add_to_batch(frame)
+                elif self._is_plain:
+                    self._send(frame)  # the rest of `_write` is for what is not OPEN
+                else:
+                    self._write(frame)
+            except BaseException as exception:
+                self._is_torn_by(exception)
+                raise
             if self._blocked or self._broken is not None:
                 self._after_sending(until)
 

@@ -250,6 +250,8 @@ class Server:
             connection = self._open(Stream(accepted, until))
             if connection is not None:
                 self._handle(connection)
+        except SystemExit:
+            pass  # as threading does
         finally:
             self._leave(accepted)
 
@@ -276,9 +278,11 @@ class Server:
             connection.cut()
         except OSError:
             connection.cut()
-        except Exception:
-            connection.logger.error("opening handshake failed", exc_info=True)
+        except BaseException as exception:
             connection.cut()
+            if not isinstance(exception, Exception):
+                raise
+            connection.logger.error("opening handshake failed", exc_info=True)
         with self._lock:
             closing = self._closing
         if closing is not None and connection.is_accepted:
@@ -298,7 +302,8 @@ class Server:
             connection.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
         except Exception:
             connection.logger.error("connection handler failed", exc_info=True)
-        connection.close(code)
+        finally:  # after sys.exit(), too
+            connection.close(code)
 
     # The end
 

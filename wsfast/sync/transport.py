@@ -148,11 +148,13 @@ class SocketSession(InParts):
         except OSError as exception:
             error = exception.with_traceback(None)  # it has this frame: a cycle would keep the connection
         finally:
-            if not self._lock.acquire(False):
-                _acquire(self._lock)
-            self._is_reading = False
-            if self.kept is not ACTIVE or self._n_waiting or self._stage is not Stage.OPEN:
-                self._read_ended()
+            try:
+                if not self._lock.acquire(False):
+                    _acquire(self._lock)
+            finally:
+                self._is_reading = False
+                if self.kept is not ACTIVE or self._n_waiting or self._stage is not Stage.OPEN:
+                    self._read_ended()
         if n > 0 and self._is_plain and self._stage is not Stage.CLOSED:
             # The usual case, in one call less for each step.
             self._has_heard = True
@@ -183,7 +185,7 @@ class SocketSession(InParts):
         self._n_waiting += 1
         try:
             if (left is not None and left <= 0) or not self._changed.wait(left):
-                raise TimeoutError("no message within the time limit")
+                raise TimeoutError("the time limit is over")
         finally:
             self._n_waiting -= 1
 
@@ -319,7 +321,11 @@ class SocketSession(InParts):
                         _acquire(self._lock)
                 if not ready:
                     raise TimeoutError("the peer did not read within the time limit")
-                self._send_unsent()
+                try:
+                    self._send_unsent()
+                except BaseException as exception:
+                    self._is_torn_by(exception)
+                    raise
                 self._settle()
         finally:
             self._n_senders -= 1
@@ -327,6 +333,12 @@ class SocketSession(InParts):
                 self._close_if_unused()
             elif self._untaken and not self._n_senders:
                 keeper().post(self)
+
+    def _is_torn_by(self, exception: BaseException) -> None:
+        """Cut TCP if a signal interrupted a step that sends: nobody knows which bytes have left."""
+        if not isinstance(exception, Exception):
+            self._abort()
+            self._settle()
 
     # The end
 
@@ -397,13 +409,7 @@ class SocketSession(InParts):
                 self._decode_at_next_turn()
             if self._untaken and not self._n_senders:
                 self._send_unsent()
-            if self._wants_to_be_read():
-                try:
-                    self._take(self._receive_now())
-                except BlockingIOError:
-                    pass
-                except OSError as error:
-                    self._lost_by(error)
+            self._read_once()
             self._settle()
             events = selectors.EVENT_READ if self._wants_to_be_read() else 0
             if self._untaken and not self._n_senders:
@@ -413,6 +419,16 @@ class SocketSession(InParts):
                 self.registered = events
             if self._is_ended():
                 self._close_if_unused()
+
+    def _read_once(self) -> None:
+        """Read a chunk, if there is one and nobody else reads."""
+        if self._wants_to_be_read():
+            try:
+                self._take(self._receive_now())
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._lost_by(error)
 
     def _wants_to_be_read(self) -> bool:
         return (
@@ -430,7 +446,8 @@ class SocketSession(InParts):
             if self._is_ended():
                 return
             self._timer_at = _NEVER
-            self._have_it_read()  # the peer's bytes have to be known before the judgement
+            self._have_it_read()
+            self._read_once()  # a peer is judged by all that it has sent
             if self._rate_at <= now:
                 self._rate_at = _NEVER
                 self._look_at_rate()
