@@ -25,7 +25,7 @@ from trio_helpers import (
 
 from wsfast.deflate import Deflate
 from wsfast.events import Role
-from wsfast.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
+from wsfast.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus, ProtocolError
 from wsfast.http import Request, Response
 from wsfast.limits import Limits
 from wsfast.trio import Connection, ServerConnection, basic_auth, broadcast, connect, route, serve
@@ -177,6 +177,41 @@ async def test_a_handler_that_raises_closes_with_1011() -> None:
         assert await peer.receive() == close(1011)
         await peer.close(1011)
         await peer.stream.aclose()
+
+
+@in_memory
+async def test_a_peer_that_leaves_a_handler_with_a_nursery_is_no_error() -> None:
+    """ConnectionClosed comes out of a nursery in a group."""
+
+    async def handler(ws: ServerConnection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.recv)
+            nursery.start_soon(receive_next, ws)
+
+    async def receive_next(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+        await ws.recv()
+
+    async with serving(handler) as (_, listener):
+        peer = await opened(listener)
+        await peer.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@in_memory
+async def test_closing_a_server_that_is_cancelled_cuts() -> None:
+    async def handler(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+
+    async with serving(handler, close_timeout=100) as (server, listener):
+        peer = await opened(listener)
+        with pytest.raises(ProtocolError):
+            await server.aclose(code=1005)
+        with trio.move_on_after(1) as scope:
+            await server.aclose()
+        assert scope.cancelled_caught
+        assert await peer.rest() == [close(1001)]
+    assert trio.current_time() == 1
 
 
 @in_memory

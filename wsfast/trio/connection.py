@@ -274,10 +274,6 @@ class Connection(StreamSession, trio.abc.AsyncResource):
         self._send_owed()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    def writing_resumed(self) -> None:
-        super().writing_resumed()
-        self._news.unpark_all()
-
     async def wait_taken(self, backlog: Backlog, end: int) -> None:
         """Wait until no message of ``backlog`` before the number ``end`` waits, or the connection is closed."""
         await trio.lowlevel.checkpoint()

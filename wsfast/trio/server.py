@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import trio
 
-from ..codec import CloseCode
+from ..codec import CloseCode, FrameEncoder, Role
 from ..common.arguments import check_handler
 from ..common.awaiting import basic_auth
+from ..common.messages import check_close
 from ..common.serving import Serving, answer, failed, send_answer
 from ..common.steps import run_awaiting
 from ..connection import ReadyState
@@ -178,7 +179,11 @@ class Server(trio.abc.AsyncResource):
 
         Handshakes are answered with 503. With ``close_connections=False`` the open connections continue to their end.
         If this is cancelled, all connections are cut.
+
+        Raises:
+            ProtocolError: a code that must not be sent (RFC 6455 7.4), or a reason that is too long.
         """
+        check_close(FrameEncoder(Role.SERVER), code, reason)
         self._is_closing = True
         self._accepting.cancel()
         try:
@@ -188,7 +193,7 @@ class Server(trio.abc.AsyncResource):
                     if close_connections and connection.ready_state is not ReadyState.CONNECTING:
                         nursery.start_soon(connection.aclose, code, reason)
             await self._closed.wait()
-        except trio.Cancelled:
+        except BaseException:  # Cancelled, alone or in a group
             for connection in self._connections:
                 connection._abort()
             raise
@@ -264,11 +269,13 @@ class Server(trio.abc.AsyncResource):
             if not inspect.isawaitable(running):
                 raise TypeError(f"the handler returned a {type(running).__name__}; it has to be async def")
             await running
-        except ConnectionClosed as exception:
-            # The peer left, and the handler did not catch it: an operator can mend nothing.
-            connection.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
-        except Exception:
-            connection.logger.error("connection handler failed", exc_info=True)
+        except Exception as exception:
+            group = exception if isinstance(exception, ExceptionGroup) else ExceptionGroup("", [exception])
+            if group.split(ConnectionClosed)[1] is None:
+                # The peer left, and the handler, or a nursery in it, did not catch it: an operator can mend nothing.
+                connection.logger.debug("connection handler ended: %s", shown(str(exception), 1000))
+            else:
+                connection.logger.error("connection handler failed", exc_info=True)
         else:
             return CloseCode.NORMAL_CLOSURE
         return CloseCode.INTERNAL_ERROR

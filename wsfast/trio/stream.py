@@ -148,7 +148,6 @@ class StreamSession(Awaited):
                     bottom.close()
                 self.lost(self._fault)
                 self.writing_resumed()  # a sender that waits has to hear of it
-                self._news.unpark_all()
                 self._tasks.cancel_scope.cancel()
                 if bottom is None:
                     await trio.aclose_forcefully(self.stream)
@@ -243,7 +242,6 @@ class StreamSession(Awaited):
             self._unwritten_size -= len(part)
             if self._blocked and self._unwritten_size <= self._write_marks[1]:
                 self.writing_resumed()
-                self._news.unpark_all()
         if not self._unwritten and self._closed_part != self._part_to_close:
             self._closed_part = self._part_to_close
             if self._closed_part == _ALL:
@@ -256,6 +254,10 @@ class StreamSession(Awaited):
                 await self.stream.send_eof()  # type: ignore[attr-defined]
             else:
                 await self.stream.aclose()
+
+    def writing_resumed(self) -> None:
+        super().writing_resumed()
+        self._news.unpark_all()
 
     def _cannot_write(self, error: BaseException | None) -> None:
         """Read to the end of TCP, pauses or not: the peer is gone, and the rest of its bytes is here."""
