@@ -87,6 +87,14 @@ def test_clients():
 
 @on_linux
 @native
+def test_trio():
+    printed = run("servers.trio", "--rounds", "1", "--sample", "0.01", "--programs", "raw,wsfast")
+    assert "256 B text, 1 in flight, trio" in printed
+    assert "left out" not in printed
+
+
+@on_linux
+@native
 @pytest.mark.parametrize(
     ("program", "options"),
     [

@@ -36,6 +36,12 @@ def connection_codec(codec: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Modu
 
 
 @pytest.fixture
+def short_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that looks after connections of threads looks more often."""
+    monkeypatch.setattr("wsfast.sync.keeper.TICK", 0.02)
+
+
+@pytest.fixture
 def codecs() -> tuple[ModuleType, ModuleType]:
     """Both at once, for tests that compare them."""
     return load_codec("native"), load_codec("fallback")

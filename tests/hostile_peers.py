@@ -47,6 +47,8 @@ class Peer:
     """One end of a connection. ``is_client`` is this end's role; ``tls`` encrypts."""
 
     def __init__(self, sock: socket.socket, *, is_client: bool, tls: ssl.SSLContext | None) -> None:
+        # Or what waits for an ACK is gone with a reset.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.loop = asyncio.get_running_loop()
         self.key = KEY if is_client else None

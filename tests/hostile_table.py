@@ -108,10 +108,13 @@ def n_descriptors() -> int:
 
 
 def run_cells(
-    loop: str, cells: Mapping[tuple[str, str], Cell], run_cell: Callable[[str, str, Cell], Awaitable[None]]
+    loop: str,
+    cells: Mapping[tuple[str, str], Cell],
+    run_cell: Callable[[str, str, Cell], Awaitable[None]],
+    n_at_once: int = N_AT_ONCE,
 ) -> Outcome:
     """Run ``run_cell(behaviour, application, cell)`` for each of them."""
-    some_at_once = asyncio.Semaphore(N_AT_ONCE)
+    some_at_once = asyncio.Semaphore(n_at_once)
 
     async def run_one(behaviour: str, application: str, cell: Cell) -> None:
         try:

@@ -109,6 +109,19 @@ QUICK: dict[str, tuple[str, ...]] = {
         "test_parts_come_before_the_end_of_the_message",
         "test_a_message_that_is_given_up",
     ),
+    "test_trio_connection": (
+        "test_messages_both_ways",
+        "test_every_call_is_a_checkpoint",
+        "test_a_call_that_is_cancelled_has_done_nothing",
+    ),
+    "test_trio_client": ("test_open_and_close", "test_exceptions_of_the_block_come_out_as_they_are"),
+    "test_trio_server": ("test_echo", "test_tls", "test_the_end_of_a_server"),
+    "test_sync_connection": (
+        "test_a_timeout_loses_nothing",
+        "test_threads_send_whole_messages",
+        "test_close_wakes_a_receiver",
+    ),
+    "test_sync_client_server": ("test_echo", "test_wss", "test_shutdown_closes_connections_with_1001"),
     # The rest
     "test_architecture": (),
     "test_cli": ("test_version", "test_connect_prints_replies_and_nothing_else"),

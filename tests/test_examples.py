@@ -9,6 +9,7 @@ import queue
 import re
 import runpy
 import shlex
+import threading
 import tomllib
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -353,3 +354,58 @@ async def test_browser_page() -> None:
             while each.readyState != each.CLOSED:
                 await asyncio.sleep(0.001)
     assert shown == ["hello from Python", "closed: 3000 enough"]
+
+
+def test_trio_chat_script(capsys: pytest.CaptureFixture[str]) -> None:
+    trio = pytest.importorskip("trio")
+    trio.run(script("trio_chat")["main"])
+    assert capsys.readouterr().out == "Hello!\nnobody answers\n"
+
+
+def test_trio_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first block is a program, and the second a function that leaves its loop early."""
+    trio = pytest.importorskip("trio")
+    names = names_of_page("trio.md")
+    assert capsys.readouterr().out == "Hello!\n"
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(names["serve"], names["echo"], 0)
+            async with server:
+                port = server.listeners[0].socket.getsockname()[1]
+                assert await names["first"](f"ws://localhost:{port}/") == "Hello!"
+
+    trio.run(main)
+
+
+def test_threads_script(capsys: pytest.CaptureFixture[str]) -> None:
+    script("threads")["main"]()
+    assert capsys.readouterr().out.splitlines() == [
+        "ann: is anybody there?",
+        "bob: I am",
+        "nothing more for now",
+        "ann left: sent 1000 (OK); then received 1000 (OK)",
+    ]
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_threads_page(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server, and then the client, which wants it at its port."""
+    page = (ROOT / "docs" / "threads.md").read_text("utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.setattr(wsfast.sync.Server, "serve_forever", lambda self: None)
+    with wsfast.sync.serve(echo_in_thread, "127.0.0.1", 0) as server:
+        accepting = threading.Thread(target=real_serve_forever, args=(server,))
+        accepting.start()
+        port = server.sockets[0].getsockname()[1]
+        code = programs[number].replace("8765", str(port) if number else "0")
+        exec(compile(code, "threads.md", "exec"), {"__name__": "__main__"})
+    accepting.join()
+
+
+real_serve_forever = wsfast.sync.Server.serve_forever
+
+
+def echo_in_thread(ws: wsfast.sync.ServerConnection) -> None:
+    for message in ws:
+        ws.send(message)

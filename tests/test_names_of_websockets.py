@@ -21,6 +21,10 @@ MODULES = (
     "asyncio.server",
     "asyncio.connection",
     "asyncio.router",
+    "sync.client",
+    "sync.server",
+    "sync.connection",
+    "sync.router",
     "exceptions",
     "frames",
     "typing",
@@ -31,7 +35,7 @@ MODULES = (
     "extensions.permessage_deflate",
 )
 
-OF_THREADS = ("sync.client", "sync.server", "sync.router", "sync.connection")
+OF_TRIO = ("trio.client", "trio.server", "trio.router", "trio.connection")
 
 COMPRESSION = "compression is off unless it is asked for, and there are no extensions of one's own"
 SUBCLASSES = "what subclasses of theirs override (process_event, send_data, ...) is the session's here"
@@ -45,6 +49,13 @@ DIFFERENT = {
     "asyncio.server.ServerConnection": SUBCLASSES,
     "asyncio.connection.Connection": SUBCLASSES,
     "asyncio.server.Server": "made by serve() only",
+    "sync.client.connect": COMPRESSION,
+    "sync.client.reconnect": COMPRESSION,  # and no open_connection(), open_socket() and enable_tls()
+    "sync.client.ClientConnection": SUBCLASSES,
+    "sync.server.serve": COMPRESSION,
+    "sync.server.ServerConnection": SUBCLASSES,
+    "sync.connection.Connection": SUBCLASSES,
+    "sync.server.Server": "made by serve() only",
     "exceptions.PayloadTooBig": "never raised: it is there for except clauses",
     "frames.Frame": "payload for data; frames are encoded and decoded by wsfast.codec",
     "frames.Close": "has no methods; wsfast.codec reads and writes it",
@@ -169,7 +180,7 @@ def test_each_name_is_as_the_tables_say(name: str) -> None:
 
 def test_enough_names_are_the_same() -> None:
     known = names(MODULES)
-    assert len([name for name in known if name not in DIFFERENT and name not in NOT_THERE]) >= 55
+    assert len([name for name in known if name not in DIFFERENT and name not in NOT_THERE]) >= 62
 
 
 def test_the_tables_have_no_other_names() -> None:
@@ -193,3 +204,28 @@ def test_states_are_the_same_objects() -> None:
     assert {state.name: state.value for state in State} == {
         state.name: state.value for state in websockets.State
     }
+
+
+# What is theirs, and differs here: see docs/trio.md.
+TRIO_IS_OTHER = {"trio.client.connect", "trio.server.serve", "trio.server.Server"}
+
+
+@pytest.mark.parametrize("module", OF_TRIO)
+def test_each_name_of_trio_is_there(module: str) -> None:
+    """With the same arguments, and all public methods but those that subclasses of theirs override."""
+    other = pytest.importorskip(f"websockets.{module}")
+    inner = {"acknowledge_pending_pings", "acknowledge_pings", "close_exc", "close_stream", "keepalive"}
+    inner |= {"pause_reading", "process_event", "recv_events", "resume_reading", "send_context", "send_data"}
+    inner |= {"set_connection_exc", "start_keepalive"}
+    for name in other.__all__:
+        own = ours(f"{module}.{name}")
+        assert own is not None, name
+        if inspect.isclass(own):
+            own_names = {each for kind in (own,) for each in dir(kind)} | set(
+                getattr(own, "__annotations__", ())
+            )
+            missing = public(getattr(other, name)) - own_names - inner
+            assert missing <= {"connect", "enable_tls", "open_connection", "open_tcp_stream"}, name
+        if f"{module}.{name}" in TRIO_IS_OTHER and not inspect.isclass(own):
+            known = inspect.signature(own).parameters
+            assert set(inspect.signature(getattr(other, name)).parameters) - {"extensions"} <= set(known)

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from . import protocol as protocol
     from . import proxy as proxy
     from . import session as session
+    from . import sync as sync
     from . import testing as testing
+    from . import trio as trio
     from . import typing as typing
     from . import uri as uri
     from . import uvicorn as uvicorn
@@ -151,7 +153,9 @@ _SUBMODULES = {
     "protocol",
     "proxy",
     "session",
+    "sync",
     "testing",
+    "trio",
     "typing",
     "uri",
     "uvicorn",

@@ -25,7 +25,8 @@ from .race import Ballast
 class Program:
     """A server. ``needs``: the package that it needs.
 
-    ``codec``: the codec of wsfast that it must use; None without wsfast. ``tls``: it serves TLS.
+    ``codec``: the codec of wsfast that it must use; None without wsfast. ``tls``: it serves TLS. ``serve`` belongs to
+    an event loop of asyncio, or if the LOOP is ``trio``, to trio: then it returns when it is cancelled.
     """
 
     serve: Callable[[socket.socket], Awaitable[object]]
@@ -56,11 +57,30 @@ def read_input(program: Program) -> None:
     print(program.answer(), flush=True)
 
 
-async def serve_until_stdin_closes(program: Program) -> None:
+def listen() -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Linux: accepted sockets inherit it.
     listening.bind(("127.0.0.1", 0))
     listening.listen(1024)
+    return listening
+
+
+async def serve_on_trio(program: Program) -> None:
+    import trio
+
+    listening = listen()
+    listening.setblocking(False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program.serve, listening)
+        await trio.testing.wait_all_tasks_blocked()
+        print(listening.getsockname()[1], codec_in_use(), flush=True)
+        while True:
+            await trio.lowlevel.wait_readable(sys.stdin)
+            read_input(program)
+
+
+async def serve_until_stdin_closes(program: Program) -> None:
+    listening = listen()
     _server = await program.serve(listening)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), read_input, program)
     print(listening.getsockname()[1], codec_in_use(), flush=True)
@@ -82,6 +102,12 @@ def main(module: str, name: str, loop: str) -> None:
     program = programs_of(module)[name]
     if os.environ.get("BENCHMARK_GC") is None:
         gc.disable()
+    if loop == "trio":
+        import trio
+        import trio.testing
+
+        trio.run(serve_on_trio, program)
+        return
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(serve_until_stdin_closes(program))
 

@@ -285,16 +285,23 @@ class ClientSubject(Sampled):
     """A client process. ``samples``: CPU us of it per echo."""
 
     def __init__(
-        self, name: str, loop: str, port: int, size: int, sample_seconds: float, tls: bool = False
+        self,
+        name: str,
+        loop: str,
+        port: int,
+        size: int | str,
+        sample_seconds: float,
+        tls: bool = False,
+        module: str = "benchmarks.servers.clients",
+        codec: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
-        codec = KINDS[name].codec
         environment = {} if codec is None else {"WSFAST_PURE": "1" if codec == "fallback" else ""}
         if tls:
             environment[TLS] = "1"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.servers.clients", "child", name, loop, str(port), str(size)],
+            [sys.executable, "-m", module, "child", name, loop, str(port), str(size)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
@@ -336,7 +343,10 @@ def measure(
         with running([Server(module, "canned", loop)]) as (server,):
             try:
                 for name in names:
-                    subjects.append(ClientSubject(name, loop, server.port, size, sample_seconds, tls))
+                    codec = KINDS[name].codec
+                    subjects.append(
+                        ClientSubject(name, loop, server.port, size, sample_seconds, tls, codec=codec)
+                    )
                 race(subjects, 0, n_rounds, n_rounds)
             finally:
                 for subject in subjects:

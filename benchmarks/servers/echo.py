@@ -39,7 +39,7 @@ PROMISES = (
 )
 
 
-def tables_of(results: Results, loop: str) -> list[Table]:
+def tables_of(results: Results, loop: str, references: tuple[str, ...] = REFERENCES) -> list[Table]:
     tables = []
     for load, samples in results.items():
         table = Table(
@@ -52,7 +52,7 @@ def tables_of(results: Results, loop: str) -> list[Table]:
                 "median": statistics.median(own.server_us),
                 "total": min(own.total_us),
             }
-            for reference in REFERENCES:
+            for reference in references:
                 if reference in samples:
                     figures[f"/ {reference}"] = own.ratio(samples[reference])
             table.rows[name] = figures

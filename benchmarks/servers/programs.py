@@ -157,7 +157,10 @@ async def serve_wsproto(listening: socket.socket) -> object:
 
 
 async def serve_canned(listening: socket.socket, **options: Any) -> object:
-    """For clients: answer each frame with the same text, without looking at it. The path gives the size of a frame."""
+    """For clients: answer each frame with the same text, without looking at it.
+
+    The path gives the size of a text, or that of the request and that of the answer.
+    """
 
     class Canned(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -170,8 +173,9 @@ async def serve_canned(listening: socket.socket, **options: Any) -> object:
                 n_frames, self.n_received = divmod(self.n_received + len(data), self.request_size)
                 self.transport.write(self.response * n_frames)
             else:
-                text = text_of("ASCII", int(data.split()[1].strip(b"/")))
-                self.request_size, self.response = len(frame(text, KEY)), frame(text)
+                sizes = [int(size) for size in data.split()[1].strip(b"/").split(b"/")]
+                request, response = text_of("ASCII", sizes[0]), text_of("ASCII", sizes[-1])
+                self.request_size, self.response = len(frame(request, KEY)), frame(response)
                 self.transport.write(answer(data))
 
     return await asyncio.get_running_loop().create_server(Canned, sock=listening, **options)

@@ -5,7 +5,8 @@
     python tests/conformance/run.py --role server --codec native --on uvicorn --cases '3.*,5.15' --wire
     python tests/conformance/run.py --cases '3.*,4.*,5.15' --repeat 5
 
-A subject is wsfast in one role, with one codec, in one place: on asyncio, on uvloop, or in uvicorn (as a server).
+A subject is wsfast in one role, with one codec, in one place: on asyncio, uvloop or trio, in uvicorn (as a server),
+or in threads.
 
 Strict: every case has to end OK, except for three that can only be INFORMATIONAL, and close as the suite expects.
 NON-STRICT, UNIMPLEMENTED, FAILED, ERROR and MISSING (the suite did not come to it) fail. So does a subject that writes
@@ -37,7 +38,8 @@ from typing import Any
 HERE = Path(__file__).parent
 ROLES = ("server", "client")
 CODECS = ("native", "fallback")
-PLACES = ("asyncio", "uvloop", "uvicorn", "uvicorn-uvloop")
+PLACES = ("asyncio", "uvloop", "uvicorn", "uvicorn-uvloop", "sync", "trio")
+OWN_PROGRAMS = ("sync",)  # places with a program of their own for each role
 
 GROUPS = {
     "1": "framing",
@@ -251,7 +253,9 @@ class Subject:
     def running(self, folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], list[str]]]:
         """Run it, and give the further words of its first line, of which the first is the codec."""
         host, _, loop = self.place.rpartition("-")
-        program = "uvicorn" if "uvicorn" in (host, loop) else self.role
+        program = next((place for place in ("uvicorn", "trio") if place in (host, loop)), self.role)
+        if self.place in OWN_PROGRAMS:
+            program = f"{self.place}_{self.role}"
         command = [sys.executable, str(HERE / f"echo_{program}.py"), *arguments]
         if loop == "uvloop":
             command.append("--uvloop")

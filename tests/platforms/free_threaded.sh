@@ -16,7 +16,7 @@ fi
 install_inside "$python" native ./. "${requirements[@]}"
 inside /srv/venv/bin/python -c 'import sys, wsfast.codec; assert not sys._is_gil_enabled()'
 for _ in 1 2 3 4 5 6 7 8 9; do
-    test_inside test_threads.py
+    test_inside test_threads.py test_sync_connection.py
     [ "$code" = 0 ] || exit
 done
 test_inside $(files "${bytes[@]}")

@@ -5,7 +5,7 @@ Names are loaded when they are first used: a server that embeds a part of this p
 
 from __future__ import annotations
 
-from importlib import import_module
+from ..common.lazy import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,18 +64,5 @@ _HOMES = {
     "unix_serve": ".server",
 }
 
-
-_SUBMODULES = {"client", "connection", "router", "server"}
-
-
-def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOMES[name], __name__), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_SUBMODULES})
+if not TYPE_CHECKING:  # As a module with ``__getattr__`` has every name, for type checkers.
+    __getattr__, __dir__ = lazy(__name__, globals(), _HOMES, {"client", "connection", "router", "server"})

@@ -1,41 +1,5 @@
 """``basic_auth``: a ``process_request`` that asks for a user name and a password (RFC 7617)."""
 
-from __future__ import annotations
-
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeAlias
-
-from ..common.authentication import BasicAuth
-from ..common.steps import run_awaiting
-from ..http import Request, Response
+from ..common.awaiting import basic_auth
 
 __all__ = ["basic_auth"]
-
-Check: TypeAlias = "Callable[[str, str], Awaitable[bool] | bool]"
-
-
-def basic_auth(
-    realm: str = "",
-    credentials: tuple[str, str] | Iterable[tuple[str, str]] | None = None,
-    check_credentials: Check | None = None,
-) -> Callable[[Any, Request], Awaitable[Response | None]]:
-    """Make a ``process_request`` for ``serve`` that lets users in by name and password (RFC 7617).
-
-    ``credentials`` is one pair of user name and password, or several. Or ``check_credentials(username, password)``, a
-    function or a coroutine function, tells whether they are right. ``realm`` names the protected space, in ASCII.
-
-    A request without the right credentials is answered with 401. Else ``connection.username`` is the user's name. Send
-    passwords over TLS only.
-
-    Raises:
-        TypeError: ``credentials`` are no pairs of ``str``, ``check_credentials`` cannot be called, or ``realm`` is no
-            ``str``.
-        ValueError: both or none of ``credentials`` and ``check_credentials`` are given, or ``realm`` has a character
-            that cannot be sent.
-    """
-    rules = BasicAuth(realm, credentials, check_credentials)
-
-    async def process_request(connection: Any, request: Request) -> Response | None:
-        return await run_awaiting(rules.process_request(connection, request))
-
-    return process_request

@@ -6,11 +6,12 @@ if a peer reads too slowly is the session's: ``session/backlog.py`` has the tabl
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
 
 from ..codec import Role
-from ..common.reports import Policy, Report, delivery_of, log_skipped
+from ..common.awaiting import AwaitableReport
+from ..common.reports import Policy, delivery_of, log_skipped
 from ..connection import ReadyState
 from ..exceptions import ConcurrencyError
 from ..session import Outcome
@@ -24,7 +25,7 @@ __all__ = ["BroadcastReport", "Outcome", "broadcast"]
 _OPEN, _SERVER = ReadyState.OPEN, Role.SERVER
 
 
-class BroadcastReport(Report[Connection]):
+class BroadcastReport(AwaitableReport[Connection]):
     """The fate of a message on each connection, when ``broadcast`` returned. Made by ``broadcast``.
 
     The numbers are of connections, and their sum is ``len(report)``. ``await report`` waits until the peers that read
@@ -32,14 +33,6 @@ class BroadcastReport(Report[Connection]):
     """
 
     __slots__ = ()
-
-    async def _wait(self) -> BroadcastReport:
-        for connection, backlog, end in self._waiting:
-            await connection.wait_taken(backlog, end)
-        return self
-
-    def __await__(self) -> Generator[Any, None, BroadcastReport]:
-        return self._wait().__await__()
 
 
 def broadcast(

@@ -12,22 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from ..codec import CloseCode
-from ..common.messages import check_close
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
-from ..events import CloseCause
 from ..exceptions import ConcurrencyError, ConnectionClosedOK
 from ..handshake import Request, Response
 from ..limits import Limits
 from ..session import SENDS_PER_TURN, Data, Stage
 from ..session.base import NO_MESSAGES
-from .streaming import Streaming
+from .sending import Sending
 from .tracing import traced
 from .waking import Waiter
 
@@ -47,27 +44,7 @@ _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState
 _STAGE_OPEN, _STAGE_CLOSED = Stage.OPEN, Stage.CLOSED
 
 
-class Messages(AsyncIterator[Data]):
-    """The iterator over a connection's messages. ``aclose`` ends nothing: it is there for ``contextlib.aclosing``."""
-
-    # A slot in place of a method: the interpreter finds the connection's own, so that a message costs no call more.
-    __slots__ = ("__anext__",)
-
-    if TYPE_CHECKING:
-
-        async def __anext__(self) -> Data: ...
-
-    def __init__(self, connection: Connection) -> None:
-        self.__anext__ = connection.__anext__  # type: ignore[method-assign]
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def aclose(self) -> None:
-        """Leave the connection as it is: the next iteration goes on with the next message."""
-
-
-class Connection(Streaming):
+class Connection(Sending):
     """The part that client and server connections share. Made by ``connect`` and ``serve``.
 
     One task may receive and any number may send at a time. ``recv``, ``send``, ``ping``, ``close`` belong to the
@@ -133,15 +110,6 @@ class Connection(Streaming):
         self._handshake_done: Waiter | None = Waiter(self._loop)
         self._closed: asyncio.Future[None] | None = None  # of those who wait for the end
 
-    @property
-    def logger(self) -> logging.LoggerAdapter[Any]:
-        """A logger whose records have the connection as ``websocket``.
-
-        INFO tells that the connection was opened and closed. DEBUG, if it is on when the connection is made, tells
-        the heads of the handshake and the frames.
-        """
-        return logging.LoggerAdapter(self._logger, {"websocket": weakref.proxy(self)})
-
     # Receiving
 
     @overload
@@ -180,14 +148,6 @@ class Connection(Streaming):
         self.fail(CloseCode.INVALID_PAYLOAD_DATA, text)
         await self.wait_closed()
         raise self._closed_exception()
-
-    def __aiter__(self) -> Messages:
-        """Iterate over messages until the connection is closed.
-
-        Ends after an orderly close (1000, 1001 or no code), else raises ``ConnectionClosedError``. ``aclose`` of the
-        iterator closes nothing.
-        """
-        return Messages(self)
 
     async def __anext__(self) -> Data:
         try:
@@ -248,28 +208,6 @@ class Connection(Streaming):
         """
         self._begin_close(code, reason)
         await self.wait_closed()
-
-    def _begin_close(self, code: int, reason: str) -> None:
-        check_close(self.protocol.encoder, code, reason)
-        if self.protocol.ready_state is _CONNECTING:
-            self.protocol.note_cause(CloseCause.LOCAL)
-            self.transport.abort()
-        elif self.protocol.encoder.in_message and self.protocol.ready_state is _OPEN:
-            self.fail(CloseCode.INTERNAL_ERROR, "close during fragmented message")
-        else:
-            self.start_close(code, reason)
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection is closed; whoever closes it.
-
-        The peer's Close is then answered without regard to messages that wait. They can be received afterwards.
-        """
-        self._n_waiting_for_end += 1
-        try:
-            self._wait_for_end()
-            await self._until_closed()
-        finally:
-            self._n_waiting_for_end -= 1
 
     async def _until_closed(self) -> None:
         """Wait until the connection is closed, while somebody else takes messages."""

@@ -8,11 +8,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterable, Awaitable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterable, Awaitable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..codec import CloseCode
+from ..common.awaiting import Awaited
 from ..common.messages import check_fragments, is_buffer, ping_payload
 from ..connection import ReadyState
 from ..session import MAX_BATCH_SIZE, Backlog, Delivery, Outcome, Slow
@@ -27,10 +27,10 @@ _CONNECTING, _OPEN, _CLOSED = ReadyState.CONNECTING, ReadyState.OPEN, ReadyState
 _WHOLE = (str, bytes)
 
 
-class Sending(TransportSession):
+class Sending(TransportSession, Awaited):
     """The calls that send."""
 
-    __slots__ = ("_gate", "is_fragmenting")
+    __slots__ = ("_gate", "_parts", "_parts_size", "is_fragmenting")
 
     is_fragmenting: bool
     """True while ``send`` is inside a message of fragments."""
@@ -91,20 +91,6 @@ class Sending(TransportSession):
                 await self._give_way()
         if self._blocked:
             await self._drain()
-
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Send the frames of a block in one write: ``with ws.batch(): await ws.send(...); await ws.send(...)``.
-
-        They go out at the end of the block, whether it fails or not. They go out earlier if 64 KiB are collected, when
-        ``recv`` has to wait, and before a Ping, a Pong, a Close or a fragment. Do not wait for anything else in the
-        block: what other tasks send on this connection is held, too.
-        """
-        self.hold_batch()
-        try:
-            yield
-        finally:
-            self.release_batch()
 
     async def _may_send(self, *, is_control: bool = False) -> None:
         """Wait for a turn to send; raise if none will come. Control frames may stand between fragments (5.4)."""
@@ -242,5 +228,5 @@ class Sending(TransportSession):
         await self.wait_closed()
         raise self._closed_exception()
 
-    async def wait_closed(self) -> None:
-        raise NotImplementedError
+    def _soon(self, call: Any, *arguments: Any) -> None:
+        self._loop.call_soon(call, *arguments)

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import select
 import socket
-import struct
 from typing import TYPE_CHECKING, Any, cast
 
 from ..codec import Role
+from ..common.kernel import unsent_size
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..codec import Event
-
-try:
-    from fcntl import ioctl
-    from termios import TIOCOUTQ
-except ImportError:  # Windows
-    ioctl = None  # type: ignore[assignment]
 
 # Linux tells of the peer's FIN though bytes before it are not read; None where the system does not.
 _PEER_FIN: int | None = getattr(select, "POLLRDHUP", None)
@@ -228,12 +222,7 @@ class TransportSession(Session, asyncio.Protocol):
 
     def _unsent_size(self) -> int:
         size: int = getattr(self.transport, "get_write_buffer_size", int)()  # uvicorn's tests have none
-        connected = self.transport.get_extra_info("socket")
-        if connected is not None and ioctl is not None:
-            # The kernel's share, up to megabytes on Linux: bytes that the peer has not acknowledged.
-            with contextlib.suppress(OSError, ValueError):
-                size += struct.unpack("i", ioctl(connected.fileno(), TIOCOUTQ, bytes(4)))[0]
-        return size
+        return size + unsent_size(self.transport.get_extra_info("socket"))
 
     def _now(self) -> float:
         return self._loop.time()

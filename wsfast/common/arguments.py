@@ -134,8 +134,13 @@ def size_limits(max_size: int | tuple[int | None, int | None] | None) -> tuple[i
     return max_size if isinstance(max_size, tuple) else (max_size, None)
 
 
-def check_callback(name: str, callback: Any, arguments: tuple[str, ...]) -> None:
-    """Check that a callback is a plain function that takes as many arguments.
+def check_callback(
+    name: str,
+    callback: Any,
+    arguments: tuple[str, ...],
+    hint: str = ": start a task in it, or use a coroutine as handler",
+) -> None:
+    """Check that a callback is a plain function that takes as many arguments; ``hint`` is for one that is async.
 
     Raises:
         TypeError: it is asynchronous, a generator, or takes other arguments.
@@ -145,10 +150,7 @@ def check_callback(name: str, callback: Any, arguments: tuple[str, ...]) -> None
         raise TypeError(f"{name} is a {type(callback).__name__}; it has to be {expected}")
     called = (callback, type(callback).__call__)  # the second for objects that can be called
     if any(map(inspect.iscoroutinefunction, called)) or any(map(inspect.isasyncgenfunction, called)):
-        raise TypeError(
-            f"{name} is async, and nobody would await it; it has to be {expected}: start a task in it, "
-            "or use a coroutine as handler"
-        )
+        raise TypeError(f"{name} is async, and nobody would await it; it has to be {expected}{hint}")
     if inspect.isgeneratorfunction(callback):
         raise TypeError(f"{name} has a yield, so that calling it runs nothing; it has to be {expected}")
     try:

@@ -171,7 +171,7 @@ class Connecting:
         return options
 
     def _proxy_for(self, uri: WebSocketURI) -> Proxy | None:
-        if self._tcp_options.get("sock") is not None or "path" in self._tcp_options:
+        if any(self._tcp_options.get(name) is not None for name in ("sock", "stream", "path")):
             return None
         if self._proxy is not True:
             return self._proxy
@@ -197,8 +197,9 @@ class Connecting:
             target = redirects.follow(self._uri_in_use, location)
         except (InvalidURI, SecurityError) as refused:
             return refused
-        given = {name for name in ("sock", "host", "port", "path") if self._tcp_options.get(name) is not None}
-        if "sock" in given or (given and not redirects.same_origin(self._uri_in_use, target)):
+        places = ("sock", "stream", "host", "port", "path")
+        given = {name for name in places if self._tcp_options.get(name) is not None}
+        if given & {"sock", "stream"} or (given and not redirects.same_origin(self._uri_in_use, target)):
             return redirects.RedirectError(
                 f"refused to follow a redirect to {shown_uri(str(target))}: {', '.join(sorted(given))} "
                 "said where to connect"

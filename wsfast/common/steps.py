@@ -16,7 +16,11 @@ Steps: TypeAlias = Generator[Any, Any, _Result]
 
 
 def run(steps: Steps[_Result]) -> _Result:
-    """Run the steps where functions return their results."""
+    """Run the steps where functions return their results.
+
+    Raises:
+        TypeError: a function is a coroutine function: what it returns is true, whatever its result would be.
+    """
     answer = None
     while True:
         try:
@@ -24,6 +28,10 @@ def run(steps: Steps[_Result]) -> _Result:
         except StopIteration as end:
             result: _Result = end.value
             return result
+        if inspect.isawaitable(answer):
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise TypeError("a function is async, and threads would not await it; it has to be def")
 
 
 async def result_of(answer: Any) -> Any:

@@ -11,15 +11,16 @@ The decoder tells parts instead of the message while somebody wants them. What i
 
 from __future__ import annotations
 
+import codecs
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..codec import Event, Failure, Fragment
 from .base import Data, Stage
 from .receiving import QUEUE
 from .session import Session
 
-__all__ = ["InParts", "PartQueue"]
+__all__ = ["InParts", "PartQueue", "PartsIterator"]
 
 
 class PartQueue(deque[Fragment]):
@@ -33,6 +34,31 @@ class PartQueue(deque[Fragment]):
     def message(self, text: str) -> Data:
         payload = b"".join(part.payload for part in self)
         return payload.decode() if self[-1].is_text and text == "str" else payload
+
+
+class PartsIterator:
+    """What an iterator over the parts of a message knows. An adapter brings the iteration."""
+
+    __slots__ = ("_connection", "_decode", "_decoder", "_is_done", "_n_taken", "_queue")
+
+    def __init__(self, connection: Any, decode: bool | None) -> None:
+        self._connection = connection
+        self._decode = decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._queue: PartQueue | None = None  # once we have begun
+        self._n_taken = 0
+        self._is_done = False
+
+    def _decoded(self, part: Fragment) -> Data:
+        """Return the part as the caller wants it.
+
+        Raises:
+            UnicodeDecodeError: a binary message has to be text, and is none.
+        """
+        is_text = part.is_text and self._connection.protocol.decoder.text == "str"
+        if not (is_text if self._decode is None else self._decode):
+            return part.payload
+        return self._decoder.decode(part.payload, part.fin)
 
 
 class InParts(Session):
