@@ -124,6 +124,13 @@ def test_senders():
 
 @on_linux
 @native
+def test_threads():
+    printed = run("servers.threads", "--rounds", "3", "--sample", "0.01")
+    assert "server, echo of 256 B, 50 connections" in printed
+
+
+@on_linux
+@native
 def test_compare():
     options = ("--base", sys.executable, "--head", sys.executable, "--series", "1", "--again", "0")
     printed = run("compare", *options, "handshakes")

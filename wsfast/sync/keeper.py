@@ -153,7 +153,8 @@ class Keeper:
     def close_in_child(self) -> None:
         """Let go of what the parent has, without a system call that it could feel."""
         for connection in list(self.connections):
-            connection.let_go()
+            with contextlib.suppress(Exception):  # of a subclass, or of a handler of logs
+                connection.let_go()
         self._selector.close()
         self._waking.close()
         self._woken.close()

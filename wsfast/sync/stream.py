@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 import select
 import socket
 import ssl as ssl_module
@@ -31,7 +32,8 @@ class _Buffer(threading.local):
     """Each thread has one buffer for all that it reads: it is in one read at a time, and parsing copies."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(RECEIVE_SIZE))
+        # Not a bytearray, whose pages are all written when it is made: a thread that waits would own 256 KiB.
+        self.view = memoryview(mmap.mmap(-1, RECEIVE_SIZE))
 
 
 buffer: Final = _Buffer()
