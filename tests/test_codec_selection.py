@@ -237,6 +237,7 @@ def test_classes_have_the_names_of_the_interface(codec: ModuleType) -> None:
             "pong",
             "close",
             "frame",
+            "header",
         },
         codec.Utf8Validator: {"feed", "complete", "reset"},
     }
