@@ -22,7 +22,7 @@ from typing import Any
 
 from ..common.cases import KEY, KIB, frame, text_of
 from ..common.client import REQUEST, Client
-from ..common.machine import announce, named_versions, use_one_core
+from ..common.machine import announce, named_versions, use_one_core, version_of
 from ..common.program import Program, codec_in_use
 from ..common.race import Sampled, median_ratio, race
 from ..common.report import Bar, Table, add_options, finish
@@ -264,7 +264,7 @@ def main() -> int:
     use_one_core(options.cpu)
     machine = announce(named_versions("websockets", "websocket-client"))
     servers = available(MODULE, PROGRAMS)
-    clients = [name for name in CLIENTS if name in ("socket", "wsfast") or f"{name} " in " ".join(machine)]
+    clients = [name for name in CLIENTS if name in ("socket", "wsfast") or version_of(name) is not None]
     tables, bars = [], []
     for title, load, limits in PROMISES:
         if title.startswith("client"):
