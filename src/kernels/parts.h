@@ -110,21 +110,17 @@ static inline int wsfast_utf8_feed_by(
 /* Bytes of text up to which one pass is faster than two, of which the second skips ASCII. */
 enum { WSFAST_ONE_PASS_SIZE = 512 };
 
-/* Whether a whole text that is not ASCII is well-formed. */
-static WSFAST_NOINLINE int wsfast_utf8_valid_other(const wsfast_text_kernels *kernels, const uint8_t *data, size_t size)
+/* Whether a whole text is well-formed. */
+static inline int wsfast_utf8_valid_by(const wsfast_text_kernels *kernels, const uint8_t *data, size_t size)
 {
     wsfast_utf8 state = {0, 0, 0};
     wsfast_measure measure = {0, 0};
     uint8_t text[WSFAST_PART_LEAD + WSFAST_ONE_PASS_SIZE + WSFAST_TEXT_PADDING];
+    if (wsfast_is_ascii(data, size))
+        return 1;
     if (kernels != NULL && size <= WSFAST_ONE_PASS_SIZE)
         return kernels->unmask_and_measure(text + WSFAST_PART_LEAD, data, size, 0, &measure);
     return wsfast_utf8_feed_by(kernels, &state, data, size, &measure) && state.n_due == 0;
-}
-
-/* Whether a whole text is well-formed. */
-static inline int wsfast_utf8_valid_by(const wsfast_text_kernels *kernels, const uint8_t *data, size_t size)
-{
-    return wsfast_is_ascii(data, size) || wsfast_utf8_valid_other(kernels, data, size);
 }
 
 #endif
