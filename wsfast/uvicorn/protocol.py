@@ -26,7 +26,7 @@ from ..asyncio.transport import LARGE_MESSAGE
 from ..codec import CloseCode
 from ..connection import ReadyState
 from ..handshake import Request, Response
-from ..session import SENDS_PER_TURN, Deadline, Stage
+from ..session import MAX_BATCH_SIZE, SENDS_PER_TURN, Deadline, Stage
 from .denial import Denial
 from .limited import Limited
 from .logs import LOGGER, log_answer, log_rejection, trace
@@ -319,7 +319,12 @@ class WebSocketProtocol(Limited):
                     return
                 frame = self._encode(text, True)
             if self._messages or self._batch:
-                gives_way = self._add_to_batch(frame)
+                # The first lines of _add_to_batch(), whose call would be 2 % of an echo with 64 in flight.
+                self._batch.append(frame)
+                self._batch_size += len(frame)
+                gives_way = (
+                    self._batch_size >= MAX_BATCH_SIZE or not self._flush_scheduled
+                ) and self._batch_grew()
             else:
                 self.transport.write(frame)
                 self._sends_left = n_left = self._sends_left - 1
