@@ -34,7 +34,7 @@ FLOORS = (
     }
     | {"frames", "datastructures", "http11", "protocol", "typing"},  # other names of what is there
     {"common"},
-    {"asyncio", "testing"},
+    {"asyncio", "rooms", "testing"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},
     {"patch"},
     {"cli"},

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from . import patch as patch
     from . import protocol as protocol
     from . import proxy as proxy
+    from . import rooms as rooms
     from . import session as session
     from . import testing as testing
     from . import typing as typing
@@ -148,6 +149,7 @@ _SUBMODULES = {
     "patch",
     "protocol",
     "proxy",
+    "rooms",
     "session",
     "testing",
     "typing",
