@@ -8,6 +8,7 @@ import functools
 import re
 import runpy
 import shlex
+import tempfile
 import tomllib
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from asyncio_helpers import in_loop, port_of, uri_of
 from helpers import BINARY, CLOSE, KEY, PING, PONG, TEXT, frame, join
+from rooms_helpers import RedisServer
 
 import wsfast
 from wsfast.asyncio.server import Server
@@ -262,6 +264,19 @@ async def test_broadcast_page() -> None:
         assert await ws.recv() == "ABC 12"
 
 
+@in_loop
+async def test_rooms_page() -> None:
+    """The chat is served, and the start works though there is no broker. tests/hosts has the block of FastAPI."""
+    names = names_of_page("rooms.md", skip="websocket")
+    async with (
+        wsfast.serve(names["chat"], "127.0.0.1", 0) as server,
+        wsfast.connect(uri_of(server)) as ws,
+    ):
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+    await names["main"]("unix:///nobody/is/here")
+
+
 # The scripts in examples/
 
 
@@ -311,3 +326,42 @@ async def test_router_script() -> None:
 async def test_streaming_script(capsys: pytest.CaptureFixture[str]) -> None:
     await script("streaming")["main"]()
     assert capsys.readouterr().out == "you asked: what is a frame? \n"
+
+
+@in_loop
+async def test_rooms_script() -> None:
+    names = script("rooms")
+    async with (
+        names["make_rooms"]() as rooms,
+        wsfast.serve(names["make_handler"](rooms), "127.0.0.1", 0) as server,
+        wsfast.connect(uri_of(server) + "red") as a,
+        wsfast.connect(uri_of(server) + "red") as b,
+        wsfast.connect(uri_of(server) + "blue") as c,
+    ):
+        while len(rooms.members("/red")) < 2 or not rooms.members("/blue"):
+            await asyncio.sleep(0)
+        await a.send("hello")
+        assert await a.recv() == await b.recv() == "hello"
+        await c.send("nobody else")
+        assert await c.recv() == "nobody else"
+
+
+@in_loop
+async def test_rooms_script_over_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = script("rooms")
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as broker:
+        monkeypatch.setenv("REDIS_URL", broker.url)
+        async with (
+            names["make_rooms"]() as one,
+            names["make_rooms"]() as two,
+            wsfast.serve(names["make_handler"](one), "127.0.0.1", 0) as first,
+            wsfast.serve(names["make_handler"](two), "127.0.0.1", 0) as second,
+            wsfast.connect(uri_of(first) + "red") as a,
+            wsfast.connect(uri_of(second) + "red") as b,
+        ):
+            for rooms in (one, two):
+                while not rooms.members("/red"):
+                    await asyncio.sleep(0)
+                await rooms.subscribed("/red")
+            await a.send("hello")
+            assert await a.recv() == await b.recv() == "hello"
