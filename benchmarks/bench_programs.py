@@ -111,6 +111,22 @@ def test_servers(program, options):
 
 @on_linux
 @native
+def test_rooms():
+    printed = run("servers.rooms", "--members", "20", "--rounds", "2")
+    assert "rooms to the bare loop: " in printed
+
+
+@on_linux
+@native
+def test_rooms_over_redis():
+    if shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server")
+    printed = run("servers.rooms", "--redis", "--members", "6", "--rate", "20", "--seconds", "0.5")
+    assert "deliveries a second: " in printed
+
+
+@on_linux
+@native
 def test_worst_read():
     printed = run("servers.worst_read", "--programs", "waiting", "--inputs", "bombs of 1 KiB, emoji")
     assert "most held" in printed

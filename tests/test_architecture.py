@@ -34,7 +34,7 @@ FLOORS = (
     }
     | {"frames", "datastructures", "http11", "protocol", "typing"},  # other names of what is there
     {"common"},
-    {"asyncio", "browser", "sync", "trio", "testing"},
+    {"asyncio", "browser", "rooms", "sync", "trio", "testing"},
     {"uvicorn", "websockets", "wsproto", "wsaccel"},
     {"patch"},
     {"cli"},

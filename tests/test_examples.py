@@ -9,6 +9,7 @@ import queue
 import re
 import runpy
 import shlex
+import tempfile
 import threading
 import tomllib
 from collections.abc import Coroutine, Iterator
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 from asyncio_helpers import in_loop, port_of, uri_of
 from helpers import BINARY, CLOSE, KEY, PING, PONG, TEXT, frame, join
+from rooms_helpers import RedisServer
 
 import wsfast
 from wsfast.asyncio.server import Server
@@ -265,6 +267,19 @@ async def test_broadcast_page() -> None:
         assert await ws.recv() == "ABC 12"
 
 
+@in_loop
+async def test_rooms_page() -> None:
+    """The chat is served, and the start works though there is no broker. tests/hosts has the block of FastAPI."""
+    names = names_of_page("rooms.md", skip="websocket")
+    async with (
+        wsfast.serve(names["chat"], "127.0.0.1", 0) as server,
+        wsfast.connect(uri_of(server)) as ws,
+    ):
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+    await names["main"]("unix:///nobody/is/here")
+
+
 # The scripts in examples/
 
 
@@ -409,3 +424,42 @@ real_serve_forever = wsfast.sync.Server.serve_forever
 def echo_in_thread(ws: wsfast.sync.ServerConnection) -> None:
     for message in ws:
         ws.send(message)
+
+
+@in_loop
+async def test_rooms_script() -> None:
+    names = script("rooms")
+    async with (
+        names["make_rooms"]() as rooms,
+        wsfast.serve(names["make_handler"](rooms), "127.0.0.1", 0) as server,
+        wsfast.connect(uri_of(server) + "red") as a,
+        wsfast.connect(uri_of(server) + "red") as b,
+        wsfast.connect(uri_of(server) + "blue") as c,
+    ):
+        while len(rooms.members("/red")) < 2 or not rooms.members("/blue"):
+            await asyncio.sleep(0)
+        await a.send("hello")
+        assert await a.recv() == await b.recv() == "hello"
+        await c.send("nobody else")
+        assert await c.recv() == "nobody else"
+
+
+@in_loop
+async def test_rooms_script_over_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = script("rooms")
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as broker:
+        monkeypatch.setenv("REDIS_URL", broker.url)
+        async with (
+            names["make_rooms"]() as one,
+            names["make_rooms"]() as two,
+            wsfast.serve(names["make_handler"](one), "127.0.0.1", 0) as first,
+            wsfast.serve(names["make_handler"](two), "127.0.0.1", 0) as second,
+            wsfast.connect(uri_of(first) + "red") as a,
+            wsfast.connect(uri_of(second) + "red") as b,
+        ):
+            for rooms in (one, two):
+                while not rooms.members("/red"):
+                    await asyncio.sleep(0)
+                await rooms.subscribed("/red")
+            await a.send("hello")
+            assert await a.recv() == await b.recv() == "hello"

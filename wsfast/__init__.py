@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from . import patch as patch
     from . import protocol as protocol
     from . import proxy as proxy
+    from . import rooms as rooms
     from . import session as session
     from . import sync as sync
     from . import testing as testing
@@ -152,6 +153,7 @@ _SUBMODULES = {
     "patch",
     "protocol",
     "proxy",
+    "rooms",
     "session",
     "sync",
     "testing",

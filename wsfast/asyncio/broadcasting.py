@@ -14,7 +14,7 @@ from ..common.awaiting import AwaitableReport
 from ..common.reports import Policy, delivery_of, log_skipped
 from ..connection import ReadyState
 from ..exceptions import ConcurrencyError
-from ..session import Outcome
+from ..session import Delivery, Outcome, Slow
 from .connection import Connection
 
 if TYPE_CHECKING:
@@ -70,7 +70,13 @@ def broadcast(
         ValueError: text that is not UTF-8, or ``slow`` is no policy.
         ExceptionGroup: with ``raise_exceptions``, at the end: the connections inside a fragmented message.
     """
-    delivery, policy = delivery_of(message, text, slow, coalesce)
+    return deliver(connections, *delivery_of(message, text, slow, coalesce), raise_exceptions)
+
+
+def deliver(
+    connections: Iterable[Connection], delivery: Delivery, policy: Slow, raise_exceptions: bool = False
+) -> BroadcastReport:
+    """Send a message that was checked, as ``broadcast`` does."""
     targets = list(connections)
     others: list[tuple[Outcome, Connection]] = []
     exceptions: list[Exception] = []

@@ -15,7 +15,7 @@ from ..codec import CloseCode
 from ..common.awaiting import Awaited
 from ..common.messages import check_fragments, is_buffer, ping_payload
 from ..connection import ReadyState
-from ..session import MAX_BATCH_SIZE, Backlog, Delivery, Outcome, Slow
+from ..session import MAX_BATCH_SIZE, Delivery, Outcome, Slow
 from .transport import LARGE_MESSAGE, TransportSession
 
 if TYPE_CHECKING:
@@ -153,13 +153,6 @@ class Sending(TransportSession, Awaited):
         """Let senders wait before they write, until the peer has taken some."""
         if self._gate is None:
             self._gate = self._drained = self._drained or self._loop.create_future()
-
-    async def wait_taken(self, backlog: Backlog, end: int) -> None:
-        """Wait until no message of ``backlog`` before the number ``end`` waits, or the connection is closed."""
-        while self._backlog is backlog and backlog.holds_before(end):
-            if self._drained is None:
-                self._drained = self._loop.create_future()
-            await asyncio.shield(self._drained)
 
     async def _send_fragment(self, frame: bytes, fragment: str | Buffer) -> str | bytes:
         if self.protocol.ready_state is not _OPEN:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import select
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ..codec import Role
@@ -17,7 +18,7 @@ from ..common.kernel import unsent_size
 from ..connection import Connection as Protocol
 from ..connection import ReadyState
 from ..exceptions import ConnectionClosed
-from ..session import SENDS_PER_TURN, Session, Traffic
+from ..session import SENDS_PER_TURN, Backlog, Session, Traffic
 from .buffered import receiver_class
 from .metering import Meter
 
@@ -40,7 +41,7 @@ _RESOLUTION = 0.0015
 class TransportSession(Session, asyncio.Protocol):
     """A session whose bytes come and go through ``transport``."""
 
-    __slots__ = ("_connecting", "_drained", "_loop", "_meter", "_timer", "transport")
+    __slots__ = ("_at_end", "_connecting", "_drained", "_loop", "_meter", "_timer", "transport")
 
     transport: asyncio.Transport
 
@@ -50,6 +51,7 @@ class TransportSession(Session, asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._connecting = protocol.ready_state is ReadyState.CONNECTING
         self._meter: Meter | None = None
+        self._at_end: dict[Callable[[Any], None], None] | None = None
         self._drained: asyncio.Future[None] | None = None  # of those who wait for the peer to read
 
     @property
@@ -135,10 +137,32 @@ class TransportSession(Session, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost(exc)
         self.resume_writing()  # the transport does not, and a sender that waits has to hear of it
+        if self._at_end is not None:
+            callbacks, self._at_end = self._at_end, None
+            for callback in callbacks:
+                callback(self)
+
+    def call_at_end(self, callback: Callable[[Any], None]) -> None:
+        """Call ``callback(connection)`` once TCP is closed. One that was given before is not called twice."""
+        if self._at_end is None:
+            self._at_end = {}
+        self._at_end[callback] = None
+
+    def forget_at_end(self, callback: Callable[[Any], None]) -> None:
+        """Do not call it any more."""
+        if self._at_end is not None:
+            self._at_end.pop(callback, None)
 
     async def _wait_writable(self) -> None:
         """Wait while the peer reads slower than we write."""
         while self._blocked:
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.shield(self._drained)
+
+    async def wait_taken(self, backlog: Backlog, end: int) -> None:
+        """Wait until no message of ``backlog`` before the number ``end`` waits, or the connection is closed."""
+        while self._backlog is backlog and backlog.holds_before(end):
             if self._drained is None:
                 self._drained = self._loop.create_future()
             await asyncio.shield(self._drained)

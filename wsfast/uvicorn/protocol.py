@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import http
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import (
@@ -57,6 +58,9 @@ class WebSocketProtocol(Limited):
     """A WebSocket connection of uvicorn's. Made by uvicorn, with these arguments."""
 
     scope: WebSocketScope
+
+    # For rooms, which broadcast: an ASGI application sends whole messages only.
+    is_fragmenting = False
 
     # We read on for a second after the peer's fault, and ignore it: the peer may be sending, and has to see our Close.
     linger_after_fault = 1.0
@@ -146,6 +150,8 @@ class WebSocketProtocol(Limited):
 
     def _start_app(self, request: Request) -> None:
         self.scope = make_scope(request, self.transport, self.config, self.app_state)
+        # For wsfast.rooms. Weak: the scope is ours, and a circle would have to be found by the collector.
+        self.scope["extensions"]["wsfast"] = {"connection": weakref.ref(self)}
         self._own_queue().append(cast("Any", {"type": "websocket.connect"}))
         task = self._loop.create_task(self._run_app())
         self.tasks.add(task)

@@ -85,6 +85,7 @@ async def test_scope() -> None:
         headers=b"x-latin: \xe9\r\nsec-websocket-protocol: a, b\r\nSec-WebSocket-Protocol: c\r\n",
         root_path="/prefix",
     )
+    assert app.scope["extensions"].pop("wsfast")["connection"]() is wire.protocol
     assert app.scope == {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
