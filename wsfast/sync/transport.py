@@ -130,7 +130,10 @@ class SocketSession(InParts):
         if self._is_reading or (self._pauses and not self._is_looking) or self._is_half_closed or self._cut:
             self._wait_for_change(until)
             return
-        place = self.place_to_receive() if self._is_large and self._is_plain else None
+        place = None
+        if self._is_large and self._is_plain and self._waiter is not None:
+            # Only for the one receiver: others may begin to receive in parts meanwhile, which would end the view.
+            place = self.place_to_receive()
         view = buffer.view if place is None else place
         n, error = -1, None
         self._is_reading = self._has_read = True
