@@ -26,7 +26,7 @@ from ..limits import Limits
 from ..typing import LoggerLike
 from .connection import Connection
 from .proxying import connect_through
-from .stream import Stream
+from .stream import Stream, bounded
 
 __all__ = ["ClientConnection", "connect", "reconnect", "unix_connect", "unix_reconnect"]
 
@@ -168,7 +168,8 @@ class reconnect(Connecting):
             OSError, InvalidHandshake, HandshakeTimeout, ProxyError: as ``connect`` of this module.
         """
         attempt = self._begin()
-        until = None if self._open_timeout is None else time.monotonic() + self._open_timeout
+        timeout = bounded(self._open_timeout)
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             for _ in range(redirects.MAX_REDIRECTS):
                 self._uri_in_use = attempt.uri

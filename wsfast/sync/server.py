@@ -45,7 +45,7 @@ from ..typing import LoggerLike
 from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection
-from .stream import READ, Stream, is_ready
+from .stream import READ, Stream, bounded, is_ready
 
 if TYPE_CHECKING:
     from typing import Self
@@ -165,7 +165,7 @@ class Server:
         self._process_request = process_request
         self._process_response = process_response
         self._select_subprotocol = select_subprotocol
-        self._open_timeout = limits.open_timeout
+        self._open_timeout = bounded(limits.open_timeout)
         self._admission = Admission(limits)
         self._lock = threading.RLock()  # the handler of a signal may call shutdown
         self._running: dict[socket.socket, tuple[threading.Thread, ServerConnection | None]] = {}

@@ -24,7 +24,7 @@ from ..exceptions import ConnectionClosed
 from ..session import Stage
 from ..session.parts import InParts
 from .keeper import ACTIVE, RESTING, WATCHED, keeper
-from .stream import NOW, READ, WRITE, Stream, buffer, is_ready
+from .stream import NOW, READ, WRITE, Stream, bounded, buffer, is_ready
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -172,7 +172,7 @@ class SocketSession(InParts):
             self._lost_by(error)
         elif n >= 0:
             self._take(view[:n])
-        elif until is not None and time.monotonic() >= until:
+        elif until is not None and not time.monotonic() < until:  # nor ever, if it is no number
             raise TimeoutError("no message within the time limit")
 
     def _read_ended(self) -> None:
@@ -184,7 +184,7 @@ class SocketSession(InParts):
             self._close_if_unused()
 
     def _wait_for_change(self, until: float | None) -> None:
-        left = None if until is None else until - time.monotonic()
+        left = None if until is None else bounded(until - time.monotonic())
         self._n_waiting += 1
         try:
             if (left is not None and left <= 0) or not self._changed.wait(left):
@@ -446,8 +446,8 @@ class SocketSession(InParts):
     def time_is_over(self, now: float) -> None:
         """Do what is due."""
         with self._lock:
-            if self._is_ended():
-                return
+            if self._is_ended() or now < self._timer_at:
+                return  # an earlier timer was set since, and looked at all
             self._timer_at = _NEVER
             self._have_it_read()
             self._read_once()  # a peer is judged by all that it has sent
