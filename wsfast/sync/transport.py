@@ -464,7 +464,8 @@ class SocketSession(InParts):
         """After a fork, in the child: the connection is the parent's. The peer hears nothing of this."""
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._n_waiting = 0
+        self._n_waiting = self._n_senders = 0  # the parent's threads are not here
+        self._waiter, self._is_reading = None, False
         self._pings.abandon()
         with self._lock:
             self._cut = True
