@@ -309,3 +309,23 @@ async def test_both_ways_over_a_socket(connection_codec: ModuleType) -> None:
                     got = [part async for part in ws.recv_streaming()]
                     nothing: Any = pieces[0][:0]
                     assert nothing.join(got) == nothing.join(pieces)
+
+
+@without_io
+async def test_parts_next_to_a_task_in_recv_are_refused(connection_codec: ModuleType) -> None:
+    """And take nothing from it: its message came in parts, which nobody waited for."""
+    wired = wire(Role.CLIENT)
+    receiving = asyncio.ensure_future(wired.connection.recv())
+    await turns(1)
+    second = wired.connection.recv_streaming()
+    with pytest.raises(ConcurrencyError, match="already waiting"):
+        await anext(second)
+    wired.receive(*parts(wired, "a", "b"))
+    assert await receiving == "ab"
+    receiving = asyncio.ensure_future(wired.connection.recv())
+    await turns(1)
+    receiving.cancel()
+    await turns(1)
+    wired.receive(*parts(wired, "c", "d"))
+    assert [part async for part in wired.connection.recv_streaming()] == ["cd"]
+    await finish(wired)

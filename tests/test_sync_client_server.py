@@ -923,9 +923,19 @@ got = []
 other = connect(f"ws://127.0.0.1:{port}/", proxy=None)
 receiving = threading.Thread(target=lambda: got.append(other.recv()), daemon=True)
 receiving.start()
+while not other._is_reading:
+    time.sleep(.001)
+"""
+    child = """
+    try:
+        other.recv()
+    except Exception as exception:
+        assert type(exception).__name__ == "ConnectionClosedError", exception
 """
     after = 'other.send("for the thread")\nreceiving.join()\nassert got == ["for the thread"]\n'
-    code = SERVER_AND_CLIENT + before + (reading + FORK + after if while_reading else FORK)
+    begin, ending = FORK.split("    ws.close()\n", 1)
+    reading += begin + child.lstrip("\n") + "    ws.close()\n" + ending + after
+    code = SERVER_AND_CLIENT + before + (reading if while_reading else FORK)
     result = run_python("import warnings; warnings.simplefilter('ignore')\n" + code)
     assert (result.returncode, result.stderr) == (0, "")
     assert "ConnectionClosedError" in result.stdout

@@ -722,3 +722,99 @@ def test_ctrl_c_interrupts_send(interrupt: Callable[[], None]) -> None:
             assert peer.read_frame() == (0x80 | BINARY, b"x" * 100_000)
         ours.send(b"on")
         assert peer.read_frame() == (0x80 | BINARY, b"on")
+
+
+def test_receiving_in_parts_next_to_a_thread_in_recv_is_refused() -> None:
+    """And takes nothing from it: its message came in parts, which nobody waited for."""
+    with wire() as (connection, peer):
+        receiving = InThread(connection.recv)
+        until(lambda: connection._is_reading)
+        parts = connection.recv_streaming()
+        with pytest.raises(ConcurrencyError, match="already waiting"):
+            next(parts)
+        peer.send(peer.frame(TEXT, b"a", fin=False), peer.frame(CONTINUATION, b"b"))
+        assert receiving.result() == "ab"
+
+
+def has_unread(connection: Connection) -> bool:
+    try:
+        return bool(connection.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return False
+
+
+@pytest.mark.skipif(not NOW, reason="there is no MSG_DONTWAIT")
+def test_receiving_in_parts_next_to_a_thread_in_wait_closed() -> None:
+    """The one that waits for the end reads, in the middle of a large frame: no byte of it may be lost."""
+    size = 600_000
+    with wire() as (connection, peer):
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        closed = InThread(connection.wait_closed)
+        until(lambda: connection._is_reading)
+        sent = peer.frame(BINARY, bytes(size))
+        sending = InThread(peer.send, sent[:300_000])
+        sending.result()
+        until(lambda: connection._is_large and connection._is_reading and not has_unread(connection))
+        parts = connection.recv_streaming()
+        first = next(parts)
+        InThread(peer.send, sent[300_000:]).result()
+        assert len(first) + sum(map(len, parts)) == size  # type: ignore[arg-type]
+        connection.cut()
+        assert closed.result()
+
+
+def test_a_message_in_parts_is_not_given_up_by_another_thread() -> None:
+    with wire() as (connection, peer):
+        parts = connection.recv_streaming()
+        receiving = InThread(lambda: list(parts))
+        until(lambda: connection._is_reading)
+        with pytest.raises(ConcurrencyError, match="waiting for a part"):
+            parts.close()
+        peer.send(peer.frame(TEXT, b"a", fin=False), peer.frame(CONTINUATION, b"b"))
+        assert "".join(receiving.result()) == "ab"
+
+
+# Time
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12, 1e300])
+def test_a_time_limit_may_be_for_ever(timeout: float) -> None:
+    with wire() as (connection, peer):
+        receiving = InThread(connection.recv, timeout)
+        until(lambda: connection._is_reading)
+        waiting = InThread(connection.wait_closed, timeout)
+        until(lambda: connection._n_waiting)
+        connection.send("x", timeout=timeout)
+        peer.send(peer.frame(TEXT, b"a"))
+        assert receiving.result() == "a"
+        connection.cut()
+        assert waiting.result()
+
+
+def test_a_time_limit_that_is_no_number_is_over() -> None:
+    """It would never be over, and the thread would not even sleep."""
+    with wire() as (connection, _):
+        receiving = InThread(connection.recv, float("nan"))
+        with pytest.raises(TimeoutError):
+            receiving.result()
+
+
+def test_timers_of_connections_that_are_gone_do_not_stay() -> None:
+    """A ``ping_interval`` of an hour would keep those of an hour."""
+    for _ in range(400):
+        keeper().call_at(time.monotonic() + 3600, threading.Event())
+    assert len(keeper()._timers) <= 257
+
+
+def test_a_timer_that_another_one_has_replaced_sets_none() -> None:
+    """Else each moment that comes before the one expected would cost a timer more, for the connection's life."""
+    with wire(ping_interval=1000) as (connection, _), connection._lock:
+        at = connection._timer_at
+        connection._set_timer(at - 500)
+        before = sum(timer[2]() is connection for timer in keeper()._timers)
+        connection.time_is_over(at - 500)
+        after = sum(timer[2]() is connection for timer in keeper()._timers)
+        connection._timer_at = at + 1000
+        connection.time_is_over(at)  # the one from the beginning
+        assert sum(timer[2]() is connection for timer in keeper()._timers) == after == before + 1

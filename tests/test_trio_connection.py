@@ -562,3 +562,22 @@ async def test_echo_of_many() -> None:
             assert await peer.receive() == text(str(number))
         await peer.close()
         await end_tcp(peer)
+
+
+@in_memory
+async def test_parts_next_to_a_task_in_recv_are_refused() -> None:
+    """And take nothing from it: its message came in parts, which nobody waited for."""
+    async with joined() as (ws, peer), trio.open_nursery() as nursery:
+        received: list[Any] = []
+
+        async def receive() -> None:
+            received.append(await ws.recv())
+
+        nursery.start_soon(receive)
+        await settle()
+        second = ws.recv_streaming()
+        with pytest.raises(ConcurrencyError, match="already waiting"):
+            await anext(second)
+        await peer.send(peer.frame(TEXT, "a", fin=False), peer.frame(CONTINUATION, "b"))
+        await settle()
+        assert received == ["ab"]

@@ -158,6 +158,8 @@ class Headers(MutableMapping[str, str]):
                 self._index = None
             else:
                 for pair in arg.items() if isinstance(arg, Mapping) else arg:
+                    if isinstance(pair, str):
+                        raise TypeError("headers are a mapping, or pairs of a name and a value, and no str")
                     self.__setitem__(*pair)
         for pair in kwargs.items():
             self.__setitem__(*pair)

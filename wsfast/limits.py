@@ -6,10 +6,11 @@ HTTP status, the peer has to wait, or a message of a broadcast is dropped. ``doc
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TypedDict, cast
 
-__all__ = ["Limits", "queue_limits"]
+__all__ = ["Limits", "check_seconds", "queue_limits"]
 
 
 class CodecOptions(TypedDict):
@@ -93,6 +94,7 @@ class Limits:
                 raise TypeError(f"{name} must be an int{' or None' if may_be_none else ''}, not {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
+        check_seconds("open_timeout", self.open_timeout)
         queue_limits(self.max_queue)
         rate = self.max_messages_per_second
         if rate is not None and not rate > 0:
@@ -121,3 +123,18 @@ _INTEGERS = (
     ("max_connections_per_address", 0, True),
     ("max_head_size", 256, False),
 )
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Check a time limit: a number of seconds, or None.
+
+    Raises:
+        TypeError: it is another thing.
+        ValueError: it is negative, or not a number.
+    """
+    if value is None:
+        return
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if not cast("float", value) >= 0:
+        raise ValueError(f"{name} must be at least 0 seconds, not {value}")

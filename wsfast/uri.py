@@ -102,7 +102,10 @@ def parse_uri(uri: str) -> WebSocketURI:
 
     Raises:
         InvalidURI: ``uri`` is not a WebSocket URI. The text gives the right form.
+        TypeError: ``uri`` is no ``str``.
     """
+    if not isinstance(uri, str):
+        raise TypeError(f"a URI is a str, not {type(uri).__name__}")
     for char in uri:
         if char <= " " or char == "\x7f":
             raise InvalidURI(uri, f"{char!r} must not stand in a URI; write it as %{ord(char):02X}")

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequen
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..common.arguments import check_proxy_options
+from ..common.arguments import check_proxy_options, session_options
 from ..common.connecting import BODY_TIMEOUT, Attempt, Connecting, backoff, process_exception
 from ..common.hints import hints
 from ..connection import ReadyState
@@ -214,16 +214,15 @@ class connect(Connecting):
         self._connection_class = connection_class_for(
             self._new_listener, create_connection, ClientConnection, ClientListenerConnection
         )
-        self._connection_options: dict[str, Any] = {
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "close_timeout": close_timeout,
-            "max_queue": self._limits.max_queue,
-            "write_limit": write_limit,
-            "logger": self._logger,
-            "limits": self._limits,
-            "count_frames": count_frames,
-        }
+        self._connection_options = session_options(
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            write_limit=write_limit,
+            logger=self._logger,
+            limits=self._limits,
+            count_frames=count_frames,
+        )
         fastnet.check_wish(aiofastnet)
         self._aiofastnet = aiofastnet
         self._connection: ClientConnection | None = None

@@ -187,6 +187,9 @@ class Connection(Sending):
         self._waiter = waiter
         return waiter
 
+    def _is_receiving(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
     async def _decode_rest(self) -> None:
         """Decode on: the connection was lost, but bytes of it are still here."""
         if not self._decode_on():

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, FrameEncoder, Role
-from ..common.arguments import check_handler
+from ..common.arguments import check_address, check_handler, session_options
 from ..common.serving import Serving, answer, failed, send_answer
 from ..common.steps import run_awaiting
 from ..connection import Connection as Protocol
@@ -459,6 +459,7 @@ def serve(
         given = "listener" if on_message is None else "on_message"
         hint = "; host and port are given by name then" if isinstance(handler, str) else ""
         raise TypeError(f"serve() takes a handler or {given}, and not both{hint}")
+    check_address(host, None)  # a port may be the name of a service
     fastnet.check_wish(aiofastnet)
     serving = Serving(
         kwargs,
@@ -481,17 +482,16 @@ def serve(
     connection_class = connection_class_for(
         new_listener, create_connection, ServerConnection, ServerListenerConnection
     )
-    connection_options: dict[str, Any] = {
-        "ping_interval": ping_interval,
-        "ping_timeout": ping_timeout,
-        "close_timeout": close_timeout,
-        "max_queue": limits.max_queue,
-        "write_limit": write_limit,
-        "logger": server_logger,
-        "limits": limits,
-        "count_frames": count_frames,
+    connection_options = session_options(
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+        write_limit=write_limit,
+        logger=server_logger,
+        limits=limits,
+        count_frames=count_frames,
         **({} if new_listener is None else {"listener": new_listener}),
-    }
+    )
 
     def new_connection(server: Server) -> ServerConnection:
         return connection_class(serving.new_protocol(), server, **connection_options)

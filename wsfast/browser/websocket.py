@@ -41,7 +41,13 @@ __all__ = ["WebSocket"]
 
 _CONNECTING, _OPEN, _CLOSING, _CLOSED = range(4)
 
-_NOT_HERE: Final = {"subprotocols": "protocols", "listener": "onmessage", "on_message": "onmessage"}
+_NOT_HERE: Final = {
+    "subprotocols": "protocols",
+    "protocol": "protocols",
+    "listener": "onmessage",
+    "on_message": "onmessage",
+    "create_connection": "addEventListener",
+} | dict.fromkeys(("onopen", "onmessage", "onerror", "onclose", "binaryType"), "an attribute of the socket")
 
 # They failed the connection (RFC 6455 7.1.7), whatever the peer answered.
 _FAILURES = (CloseCause.PROTOCOL, CloseCause.LIMIT, CloseCause.KEEPALIVE)
@@ -93,8 +99,12 @@ class WebSocket(EventTarget):
         for name in _NOT_HERE.keys() & options.keys():
             raise TypeError(f"WebSocket() has no {name}: use {_NOT_HERE[name]}")
         self._url = parse_url(url)
+        if not isinstance(protocols, Iterable):
+            raise TypeError(f"protocols is a str, or several of them, not {protocols!r}")
         self._protocols = [protocols] if isinstance(protocols, str) else list(protocols)
         for protocol in self._protocols:
+            if not isinstance(protocol, str):
+                raise TypeError(f"a subprotocol is a str, not {protocol!r}")
             if not is_token(protocol):
                 raise DOMSyntaxError(
                     f"{shown(protocol)!r} is no subprotocol: it is no token (RFC 9110 5.6.2)"

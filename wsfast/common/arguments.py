@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
 from ..deflate import Deflate
-from ..limits import Limits
+from ..limits import Limits, check_seconds
 from ..proxy import Proxy
+from ..typing import LoggerLike
 
 __all__ = [
     "LIMIT_NAMES",
+    "check_address",
     "check_callback",
     "check_handler",
+    "check_names",
     "check_proxy_options",
+    "check_tls",
     "limits_of",
     "other_options",
+    "session_options",
     "size_limits",
     "with_ratio",
 ]
@@ -24,11 +30,18 @@ __all__ = [
 # The arguments' names for fields of ``Limits``.
 LIMIT_NAMES: Final = {"max_message_size": "max_size", "max_frame_size": "max_size"}
 
-# Arguments of the older API of ``websockets``, and their new names.
+# Arguments of the older API of ``websockets``, of ``websocket-client`` and of others, and their names here.
 _OLD_NAMES: Final = {
+    "cookie": 'additional_headers={"Cookie": ...}',
     "create_protocol": "create_connection",
     "extra_headers": "additional_headers",
+    "header": "additional_headers",
+    "headers": "additional_headers",
+    "http_proxy_host": 'proxy="http://host:port"',
     "klass": "create_connection",
+    "ssl_context": "ssl",
+    "sslopt": "ssl, with an ssl.SSLContext",
+    "subprotocol": "subprotocols, with a list",
     "timeout": "open_timeout",
     "ws_handler": "handler",
 }
@@ -65,6 +78,72 @@ def other_options(call: str, options: dict[str, Any]) -> dict[str, Any]:
         if name in _WITHOUT:
             raise TypeError(f"{call}() has no argument {name}: {_WITHOUT[name]}")
     return options
+
+
+def check_names(call: str, options: Iterable[str], known: Container[str], **hints: str) -> None:
+    """Check that all names of ``options`` are ``known``; ``hints`` are for single ones that are not.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for name in options:
+        if name not in known:
+            hint = f": {hints[name]}" if name in hints else ""
+            raise TypeError(f"{call}() has no argument {name}{hint}")
+
+
+def check_address(host: object, port: object) -> None:
+    """Check that ``serve`` did not get the port as its second argument.
+
+    Raises:
+        TypeError: it did.
+    """
+    if isinstance(host, int):
+        raise TypeError(f"host is a str or None, not {host!r}: serve(handler, host, port)")
+    if not isinstance(port, int | None):
+        raise TypeError(f"port is an int, not {port!r}")
+
+
+def check_tls(ssl: object) -> None:
+    """Check the ``ssl`` of ``serve``.
+
+    Raises:
+        TypeError: it is no context.
+    """
+    if ssl is not None and not hasattr(ssl, "wrap_bio"):
+        raise TypeError(f"ssl has to be an ssl.SSLContext, with the server's certificate, not {ssl!r}")
+
+
+def session_options(
+    *,
+    ping_interval: float | None,
+    ping_timeout: float | None,
+    close_timeout: float | None,
+    limits: Limits,
+    logger: LoggerLike,
+    count_frames: bool,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the arguments with which each connection is made.
+
+    Raises:
+        TypeError: a time is no number of seconds.
+        ValueError: a time is negative.
+    """
+    times = {"ping_interval": ping_interval, "ping_timeout": ping_timeout, "close_timeout": close_timeout}
+    for name, value in times.items():
+        check_seconds(name, value)
+    marks = others.get("write_limit", 0)
+    if not all(isinstance(mark, int | None) for mark in (marks if isinstance(marks, tuple) else (marks,))):
+        raise TypeError(f"write_limit must be an int, or a high and a low mark, not {marks!r}")
+    return {
+        **times,
+        "max_queue": limits.max_queue,
+        "logger": logger,
+        "limits": limits,
+        "count_frames": count_frames,
+        **others,
+    }
 
 
 def check_handler(handler: object, is_async: bool = True) -> None:

@@ -194,6 +194,8 @@ class Parts(PartsIterator, AsyncIterator[Data]):
 
     async def _begin(self) -> None:
         connection = self._connection
+        if connection._is_receiving():  # its message would come in parts, which it does not wait for
+            raise ConcurrencyError("another task is already waiting in recv()")
         while connection._parts is not None:
             if connection._parts.is_wanted:
                 raise ConcurrencyError("another message is being received in parts")

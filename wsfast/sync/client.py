@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, cast
 
-from ..common.arguments import check_proxy_options
+from ..common.arguments import check_names, check_proxy_options, session_options
 from ..common.connecting import BODY_TIMEOUT, Attempt, Connecting, backoff, process_exception
 from ..common.hints import hints
 from ..connection import Connection as Protocol
@@ -26,9 +26,18 @@ from ..limits import Limits
 from ..typing import LoggerLike
 from .connection import Connection
 from .proxying import connect_through
-from .stream import Stream
+from .stream import Stream, bounded
 
 __all__ = ["ClientConnection", "connect", "reconnect", "unix_connect", "unix_reconnect"]
+
+
+# Arguments of ``connect`` that are not for the session: for TLS, for ``socket.create_connection``, and in its place.
+_OPTIONS = frozenset(
+    {
+        *("ssl", "server_hostname", "proxy_ssl", "proxy_server_hostname"),
+        *("sock", "path", "host", "port", "address", "source_address", "all_errors"),
+    }
+)
 
 
 class ClientConnection(Connection):
@@ -140,16 +149,16 @@ class reconnect(Connecting):
             text=text,
             logger=logger,
         )
+        check_names("connect", self._tcp_options, _OPTIONS, local_addr="use source_address")
         self._connection_class = create_connection or ClientConnection
-        self._connection_options: dict[str, Any] = {
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "close_timeout": close_timeout,
-            "max_queue": self._limits.max_queue,
-            "logger": self._logger,
-            "limits": self._limits,
-            "count_frames": count_frames,
-        }
+        self._connection_options = session_options(
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            logger=self._logger,
+            limits=self._limits,
+            count_frames=count_frames,
+        )
         self._connection: ClientConnection | None = None
 
     def connect(self) -> ClientConnection:
@@ -159,7 +168,8 @@ class reconnect(Connecting):
             OSError, InvalidHandshake, HandshakeTimeout, ProxyError: as ``connect`` of this module.
         """
         attempt = self._begin()
-        until = None if self._open_timeout is None else time.monotonic() + self._open_timeout
+        timeout = bounded(self._open_timeout)
+        until = None if timeout is None else time.monotonic() + timeout
         try:
             for _ in range(redirects.MAX_REDIRECTS):
                 self._uri_in_use = attempt.uri

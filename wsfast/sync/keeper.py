@@ -32,6 +32,9 @@ ACTIVE, RESTING, WATCHED = range(3)
 # Seconds after which a connection that nobody has read is watched.
 TICK: Final = 0.2
 
+# Timers from which on those of connections that are gone are dropped: they may be far ahead, as ``ping_interval`` is.
+MANY_TIMERS: Final = 256
+
 
 class Keeper:
     """Started by the first open connection. A connection is any ``SocketSession``."""
@@ -46,6 +49,7 @@ class Keeper:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._posted: collections.deque[Any] = collections.deque()
         self._timers: list[tuple[float, int, weakref.ref[Any]]] = []
+        self._too_many_timers = MANY_TIMERS
         self._numbers = itertools.count()
         self._wakes_at = 0.0  # by itself; 0 while it runs, and will look at everything
         self._active: set[Any] = set()
@@ -74,6 +78,10 @@ class Keeper:
     def call_at(self, at: float, connection: Any) -> None:
         """Call ``time_is_over`` of a connection at that time, unless it is gone."""
         with self._lock:
+            if len(self._timers) >= self._too_many_timers:
+                self._timers = [timer for timer in self._timers if timer[2]() is not None]
+                heapq.heapify(self._timers)
+                self._too_many_timers = max(MANY_TIMERS, 2 * len(self._timers))
             heapq.heappush(self._timers, (at, next(self._numbers), weakref.ref(connection)))
             self._wake(at)
 

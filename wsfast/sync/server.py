@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ..codec import CloseCode, FrameEncoder, Role
 from ..common.accepting import EXHAUSTED, OF_THE_NETWORK, RETRY_DELAY, Exhaustion
-from ..common.arguments import check_callback, check_handler
+from ..common.arguments import (
+    check_address,
+    check_callback,
+    check_handler,
+    check_names,
+    check_tls,
+    session_options,
+)
 from ..common.messages import check_close
 from ..common.serving import Serving, answer, failed, send_answer
 from ..common.steps import run
@@ -38,12 +45,15 @@ from ..typing import LoggerLike
 from .authentication import basic_auth
 from .broadcasting import broadcast
 from .connection import Connection
-from .stream import READ, Stream, is_ready
+from .stream import READ, Stream, bounded, is_ready
 
 if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
+
+# Arguments of ``serve`` that go to ``socket.create_server``, and the path of a Unix socket.
+_OPTIONS = frozenset({"backlog", "dualstack_ipv6", "family", "path", "reuse_port"})
 
 Handler: TypeAlias = "Callable[[ServerConnection], None]"
 ProcessRequest: TypeAlias = "Callable[[ServerConnection, Request], Response | None]"
@@ -155,7 +165,7 @@ class Server:
         self._process_request = process_request
         self._process_response = process_response
         self._select_subprotocol = select_subprotocol
-        self._open_timeout = limits.open_timeout
+        self._open_timeout = bounded(limits.open_timeout)
         self._admission = Admission(limits)
         self._lock = threading.RLock()  # the handler of a signal may call shutdown
         self._running: dict[socket.socket, tuple[threading.Thread, ServerConnection | None]] = {}
@@ -425,16 +435,18 @@ def serve(
         text=text,
         logger=logger,
     )
+    check_names("serve", serving.options, _OPTIONS)
+    check_address(host, port)
+    check_tls(ssl)
     connection_class = create_connection or ServerConnection
-    connection_options: dict[str, Any] = {
-        "ping_interval": ping_interval,
-        "ping_timeout": ping_timeout,
-        "close_timeout": close_timeout,
-        "max_queue": serving.limits.max_queue,
-        "logger": serving.logger,
-        "limits": serving.limits,
-        "count_frames": count_frames,
-    }
+    connection_options = session_options(
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+        logger=serving.logger,
+        limits=serving.limits,
+        count_frames=count_frames,
+    )
 
     def new_connection(stream: Stream, server: Server) -> ServerConnection:
         return connection_class(serving.new_protocol(), stream, server, **connection_options)

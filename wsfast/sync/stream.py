@@ -42,15 +42,26 @@ READ: Final = "read"
 WRITE: Final = "write"
 
 
+# Seconds of one wait: poll() takes a C int of milliseconds.
+_LONGEST = 1e6
+
+
 def is_ready(sock: socket.socket, direction: str, until: float | None) -> bool:
     """Wait until a socket can be read, or written, without blocking; return False at the time ``until``."""
     left = None if until is None else max(0.0, until - time.monotonic())
+    if left is not None and left > _LONGEST:
+        return is_ready(sock, direction, time.monotonic() + _LONGEST) or is_ready(sock, direction, until)
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN if direction is READ else select.POLLOUT)
         return bool(poll.poll(None if left is None else math.ceil(left * 1000)))
     waiting = ([sock], []) if direction is READ else ([], [sock])
     return any(select.select(*waiting, waiting[1], left))
+
+
+def bounded(timeout: float | None) -> float | None:
+    """Return a time limit that sockets and locks take: None for one of centuries, or for ever."""
+    return None if timeout is None or timeout > threading.TIMEOUT_MAX else timeout
 
 
 class Tls:

@@ -64,6 +64,8 @@ class Parts(PartsIterator, Iterator[Data]):
 
     def _begin(self) -> None:
         connection = self._connection
+        if connection._waiter is not None:  # its message would come in parts, which it does not wait for
+            raise ConcurrencyError("another thread is already waiting in recv()")
         connection._forget_given_up()
         while connection._parts is not None:
             if connection._parts.is_wanted:
@@ -82,11 +84,22 @@ class Parts(PartsIterator, Iterator[Data]):
             self._connection._parts = None
 
     def close(self) -> None:
-        """Give up the message. The connection goes on."""
-        with self._connection._lock:
+        """Give up the message. The connection goes on.
+
+        Raises:
+            ConcurrencyError: another thread waits for a part of it.
+        """
+        connection = self._connection
+        with connection._lock:
+            if (
+                connection._waiter is not None
+                and self._queue is not None
+                and connection._parts is self._queue
+            ):
+                raise ConcurrencyError("another thread is waiting for a part of this message")
             self.__del__()
-            self._connection._forget_given_up()
-            self._connection._settle()
+            connection._forget_given_up()
+            connection._settle()
 
     def __del__(self) -> None:
         # The garbage collector calls this in any place, under any lock: so it only leaves a note.

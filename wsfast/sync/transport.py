@@ -24,7 +24,7 @@ from ..exceptions import ConnectionClosed
 from ..session import Stage
 from ..session.parts import InParts
 from .keeper import ACTIVE, RESTING, WATCHED, keeper
-from .stream import NOW, READ, WRITE, Stream, buffer, is_ready
+from .stream import NOW, READ, WRITE, Stream, bounded, buffer, is_ready
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -130,7 +130,10 @@ class SocketSession(InParts):
         if self._is_reading or (self._pauses and not self._is_looking) or self._is_half_closed or self._cut:
             self._wait_for_change(until)
             return
-        place = self.place_to_receive() if self._is_large and self._is_plain else None
+        place = None
+        if self._is_large and self._is_plain and self._waiter is not None:
+            # Only for the one receiver: others may begin to receive in parts meanwhile, which would end the view.
+            place = self.place_to_receive()
         view = buffer.view if place is None else place
         n, error = -1, None
         self._is_reading = self._has_read = True
@@ -169,7 +172,7 @@ class SocketSession(InParts):
             self._lost_by(error)
         elif n >= 0:
             self._take(view[:n])
-        elif until is not None and time.monotonic() >= until:
+        elif until is not None and not time.monotonic() < until:  # nor ever, if it is no number
             raise TimeoutError("no message within the time limit")
 
     def _read_ended(self) -> None:
@@ -181,7 +184,7 @@ class SocketSession(InParts):
             self._close_if_unused()
 
     def _wait_for_change(self, until: float | None) -> None:
-        left = None if until is None else until - time.monotonic()
+        left = None if until is None else bounded(until - time.monotonic())
         self._n_waiting += 1
         try:
             if (left is not None and left <= 0) or not self._changed.wait(left):
@@ -443,8 +446,8 @@ class SocketSession(InParts):
     def time_is_over(self, now: float) -> None:
         """Do what is due."""
         with self._lock:
-            if self._is_ended():
-                return
+            if self._is_ended() or now < self._timer_at:
+                return  # an earlier timer was set since, and looked at all
             self._timer_at = _NEVER
             self._have_it_read()
             self._read_once()  # a peer is judged by all that it has sent
@@ -461,7 +464,8 @@ class SocketSession(InParts):
         """After a fork, in the child: the connection is the parent's. The peer hears nothing of this."""
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._n_waiting = 0
+        self._n_waiting = self._n_senders = 0  # the parent's threads are not here
+        self._waiter, self._is_reading = None, False
         self._pings.abandon()
         with self._lock:
             self._cut = True

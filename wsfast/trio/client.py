@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import trio
 
-from ..common.arguments import check_proxy_options
+from ..common.arguments import check_names, check_proxy_options, session_options
 from ..common.connecting import BODY_TIMEOUT, Attempt, Connecting, backoff, process_exception
 from ..connection import ReadyState
 from ..deflate import Compression
@@ -175,21 +175,17 @@ class connect(Connecting):
             text=text,
             logger=logger,
         )
-        for name in self._tcp_options:
-            if name not in OPTIONS:
-                hint = ": use stream" if name == "sock" else ""
-                raise TypeError(f"connect() has no argument {name}{hint}")
+        check_names("connect", self._tcp_options, OPTIONS, sock="use stream")
         self._connection_class = create_connection or ClientConnection
-        self._connection_options: dict[str, Any] = {
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "close_timeout": close_timeout,
-            "max_queue": self._limits.max_queue,
-            "write_limit": write_limit,
-            "logger": self._logger,
-            "limits": self._limits,
-            "count_frames": count_frames,
-        }
+        self._connection_options = session_options(
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            close_timeout=close_timeout,
+            write_limit=write_limit,
+            logger=self._logger,
+            limits=self._limits,
+            count_frames=count_frames,
+        )
         self._entered: tuple[AbstractAsyncContextManager[trio.Nursery], trio.Nursery] | None = None
         self._connection: ClientConnection
 

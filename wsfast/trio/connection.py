@@ -142,6 +142,9 @@ class Connection(StreamSession, trio.abc.AsyncResource):
         self._waiter = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
 
+    def _is_receiving(self) -> bool:
+        return self._waiter is not None
+
     def _stop_waiting(self, raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiter = None
         return trio.lowlevel.Abort.SUCCEEDED

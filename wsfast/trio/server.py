@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import trio
 
 from ..codec import CloseCode, FrameEncoder, Role
-from ..common.arguments import check_handler
+from ..common.arguments import check_handler, check_names, check_tls, session_options
 from ..common.awaiting import basic_auth
 from ..common.messages import check_close
 from ..common.serving import Serving, answer, failed, send_answer
@@ -351,18 +351,17 @@ async def serve(
         text=text,
         logger=logger,
     )
-    if serving.options:
-        raise TypeError(f"serve() has no argument {next(iter(serving.options))}")
-    connection_options: dict[str, Any] = {
-        "ping_interval": ping_interval,
-        "ping_timeout": ping_timeout,
-        "close_timeout": close_timeout,
-        "max_queue": serving.limits.max_queue,
-        "write_limit": write_limit,
-        "logger": serving.logger,
-        "limits": serving.limits,
-        "count_frames": count_frames,
-    }
+    check_names("serve", serving.options, ())
+    check_tls(ssl)
+    connection_options = session_options(
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+        write_limit=write_limit,
+        logger=serving.logger,
+        limits=serving.limits,
+        count_frames=count_frames,
+    )
     connection_class = create_connection or ServerConnection
 
     def new_connection(server: Server, stream: trio.abc.Stream) -> ServerConnection:
