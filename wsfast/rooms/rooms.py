@@ -240,8 +240,8 @@ class Rooms:
 
         ``text``, ``slow`` and ``coalesce`` are those of ``broadcast``, in each process; the key of ``coalesce`` is a
         ``str``, as it goes over the bus. Members get the messages of a publisher in order. With a bus the message
-        comes back from it, so that all members of a room get all messages in one order; while the bus is away, it goes
-        to the members of this process at once.
+        comes back from it, so that all members of a room get all messages in the broker's order; while the bus is away,
+        it goes to the members of this process at once.
 
         Returns an awaitable of the report of ``broadcast`` for this process. Await it where many are published, so that
         the bus can keep up.
