@@ -16,7 +16,7 @@ __all__ = ["Bus"]
 class Bus(Protocol):
     """A broker that sends each payload of a channel to all who have subscribed to it.
 
-    The payloads of one publisher come in order. Whether those of several come to all in one order is the broker's affair.
+    The payloads of one publisher come in order. Whether those of several do so too, for all, is the broker's affair.
 
     ``start`` and ``stop`` take turns; between them come calls of the others, one at a time. Any of them may raise
     anything, and may be cancelled: then the connection is given up with ``stop``, and made anew with ``start``. A
