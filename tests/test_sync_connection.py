@@ -746,19 +746,21 @@ def has_unread(connection: Connection) -> bool:
 @pytest.mark.skipif(not NOW, reason="there is no MSG_DONTWAIT")
 def test_receiving_in_parts_next_to_a_thread_in_wait_closed() -> None:
     """The one that waits for the end reads, in the middle of a large frame: no byte of it may be lost."""
-    size = 600_000
+    size = 1_000_000
     with wire() as (connection, peer):
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         closed = InThread(connection.wait_closed)
         until(lambda: connection._is_reading)
-        sent = peer.frame(BINARY, bytes(size))
-        sending = InThread(peer.send, sent[:300_000])
-        sending.result()
-        until(lambda: connection._is_large and connection._is_reading and not has_unread(connection))
+        sent, pos = peer.frame(BINARY, bytes(size)), 0
+        while not connection._is_large:  # or the last chunk happened to be small
+            InThread(peer.send, sent[pos : pos + 100_000]).result()
+            pos += 100_000
+            until(lambda: connection._is_reading and not has_unread(connection))
+        assert pos < size
         parts = connection.recv_streaming()
         first = next(parts)
-        InThread(peer.send, sent[300_000:]).result()
+        InThread(peer.send, sent[pos:]).result()
         assert len(first) + sum(map(len, parts)) == size  # type: ignore[arg-type]
         connection.cut()
         assert closed.result()
