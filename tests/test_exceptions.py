@@ -264,7 +264,7 @@ SAFE_ARGUMENTS = {
     "delay",
     "listening.getsockname()",
     "prefix",
-    "text",
+    "step",
     "result",
     "path",
     "answer",

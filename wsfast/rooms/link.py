@@ -54,7 +54,9 @@ _MAX_MISSED = 100_000
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {shown(str(error))}"  # some of it is the broker's
+    return (
+        f"{type(error).__name__}: {error}"  # some of it is the broker's: through shown() before it is logged
+    )
 
 
 class Seldom:
@@ -74,7 +76,7 @@ class Seldom:
         if self._n_untold:
             text += f" (and {self._n_untold} more before)"
         self._next, self._n_untold = now + self._every, 0
-        self._logger.warning("%s", text)
+        self._logger.warning("%s", shown(text, 1000))
 
 
 class _Entry:
@@ -225,7 +227,7 @@ class Link:
                 raise ValueError(f"{len(data)} bytes, more than max_size")
             envelope = unpack(data)
         except ValueError as error:
-            self._garbage.warn(f"dropped a message of the bus for {shown(channel)}: {error}")
+            self._garbage.warn(f"dropped a message of the bus for {channel}: {error}")
         else:
             self._take(channel, envelope)
         if self._left > 0:
@@ -313,12 +315,12 @@ class Link:
             if self._was_up and now - up_since > _MAX_DELAY:
                 n_failed = 0
             if self._was_up or not first.done():
-                text = f"the bus is away, messages stay in this process: {_named(self._error)}"
-                self._logger.warning("%s", text)
+                self._logger.warning(
+                    "the bus is away, messages stay in this process: %s", shown(_named(self._error), 1000)
+                )
                 away_since = now
             else:
-                text = f"the bus is still away: {_named(self._error)}"
-                self._logger.debug("%s", text)
+                self._logger.debug("the bus is still away: %s", shown(_named(self._error), 1000))
             if not first.done():
                 first.set_result(None)
             await self._stop_bus()
@@ -330,8 +332,7 @@ class Link:
         try:
             await self._bounded(self.bus.stop())
         except Exception as error:
-            text = f"stopping the bus failed: {_named(error)}"
-            self._logger.debug("%s", text)
+            self._logger.debug("stopping the bus failed: %s", shown(_named(error), 1000))
 
     async def _bounded(self, call: Awaitable[_T]) -> _T:
         try:
@@ -354,8 +355,7 @@ class Link:
         self._changed.update(dict.fromkeys(self._all_rooms()))
         await self._subscribe()
         if away_since is not None:
-            text = f"the bus is back after {loop.time() - away_since:.1f} s"
-            self._logger.info("%s", text)
+            self._logger.info("the bus is back after %s", shown(f"{loop.time() - away_since:.1f} s"))
             self._tell_gap(list(self._subscribed))
         if not first.done():
             first.set_result(None)

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 logger = LOGGER = logging.getLogger("uvicorn.error")
 
 
-def trace(client: tuple[str, int] | None, text: str) -> None:
+def trace(client: tuple[str, int] | None, step: str) -> None:
+    """Tell a step of a connection; ``step`` is a text of ours."""
     if logger.isEnabledFor(TRACE_LOG_LEVEL):
         prefix = "{}:{} - ".format(*client) if client else ""
-        logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, text)
+        logger.log(TRACE_LOG_LEVEL, "%s%s", prefix, step)
 
 
 def log_answer(scope: WebSocketScope, answer: str) -> None:
