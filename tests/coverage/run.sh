@@ -38,7 +38,7 @@ unset WSFAST_PURE WSFAST_KERNEL
 # memory too; the tables of hostile peers, whose time limits are short for code that is counted line by line.
 "$python" -P -m coverage run -m pytest -q -p no:cacheprovider -m 'not packaging and not memory' \
     --ignore tests/kernels --ignore tests/browser --ignore tests/test_memory_errors.py \
-    --ignore tests/test_hostile_peers.py
+    --ignore-glob 'tests/test_hostile_peers*.py'
 for host in "${hosts[@]}"; do
     if ! cmp -s "tests/hosts/$host/constraints.txt" "$venvs/$host/constraints.txt"; then
         rm -rf "${venvs:?}/$host"
