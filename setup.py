@@ -37,7 +37,7 @@ class BuildExt(build_ext):
         else:
             # Never -march=native: a wheel runs on other machines than the one that builds it.
             options = ["-O0", "-g3", "-UNDEBUG"] if DEBUG else ["-O3"]
-            # Else a change anywhere moves every function against the cache lines: 10 % of a short message, by luck.
+            # Else a change anywhere moves every function against the cache lines, and a short message by some percent.
             options += ["-falign-functions=64"]
             options += ["-Wall", "-Wextra", "-fvisibility=hidden"]
         for extension in self.extensions:

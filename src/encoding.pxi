@@ -363,12 +363,14 @@ Messages and control frames in, the bytes of one frame out (RFC 6455 5.2)."""
         return 0
 
     cdef int refill_pool(self) except -1:
+        """Draw keys for the next frames (10.3)."""
         self.pool = new_pool()
         self.pool_pos = 0
         self.pool_n_forks = n_forks
         return 0
 
     cdef int ask_for_key(self, uint8_t* key) except -1:
+        """A masking key of random_bytes(), which may call anything (5.3)."""
         cdef uint32_t drawn
         if self.busy:
             raise RuntimeError(mistakes.ENCODER_BUSY)

@@ -22,8 +22,8 @@ static inline TARGET __m512i repeated(const uint8_t *table)
 }
 
 /* A masked access beside a page that is not there, or was not written yet, takes some 300 ns (Zen 4), though it does
- * not touch that page. So near the end of a page short texts, and the ends of some, are left to SSE4.1. Elsewhere the
- * last vector goes by way of a buffer. A buffer takes 2 ns of every call for the frame on the stack. */
+ * not touch that page. So near the end of a page short texts, and the ends of others, are left to SSE4.1. The rest
+ * goes by way of a buffer, where each call can pay for one on its stack. */
 static inline int ends_near(const void *address)
 {
     return ((uintptr_t)address & 4095) > 4096 - 64;

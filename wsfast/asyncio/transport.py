@@ -69,7 +69,7 @@ class TransportSession(Session, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         if type(transport).__module__ == "uvloop.loop":
-            return  # it does what follows for every socket
+            return  # it sets the option for every socket
         connected = transport.get_extra_info("socket")
         if (
             connected is not None
@@ -205,7 +205,7 @@ class TransportSession(Session, asyncio.Protocol):
         """Write a message and its header, after all that was sent; count it as a send."""
         self._flush()
         self._sends_left -= 1
-        # Not by _write(): it may refuse the second one, and what is sent later would be taken for the payload.
+        # Not by _write(): it may refuse the second one, and the next frame would be taken for the payload.
         if not self.transport.is_closing():
             self.transport.write(header)
             self.transport.write(message)

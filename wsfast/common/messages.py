@@ -1,4 +1,4 @@
-"""Checks of what a caller sends."""
+"""Checks of the messages and codes that a caller sends."""
 
 from __future__ import annotations
 

@@ -354,7 +354,7 @@ class ServerHandshake:
         return keys[0]
 
     def _check_usual(self, request: Request) -> None:
-        """Check what the pattern of ``usual.py`` takes for granted."""
+        """Check the parts of a request that the pattern of ``usual.py`` has checked (4.2.1; RFC 9112 3)."""
         if not _HTTP_1_1_OR_HIGHER.fullmatch(request.protocol):
             raise InvalidProtocol(request.protocol)
         if request.method != "GET":

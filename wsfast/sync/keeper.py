@@ -140,7 +140,7 @@ class Keeper:
                 connection.cut()
 
     def _look(self, connection: Any, is_tick: bool = False) -> None:
-        """Let a connection do what is to be done, and wait for the events that it wants."""
+        """Let a connection do its work, and wait for the events that it wants."""
         self._do(connection, connection.attend, self._arrange, is_tick)
         if connection.kept == ACTIVE and connection in self.connections:
             self._active.add(connection)
@@ -159,7 +159,7 @@ class Keeper:
     # After a fork
 
     def close_in_child(self) -> None:
-        """Let go of what the parent has, without a system call that it could feel."""
+        """Let go of the parent's connections, without a system call that it could feel."""
         for connection in list(self.connections):
             with contextlib.suppress(Exception):  # of a subclass, or of a handler of logs
                 connection.let_go()

@@ -248,7 +248,7 @@ class SocketSession(InParts):
         self.take_events(self._feed(data))
 
     def _receive_now(self) -> memoryview:
-        """Return what the kernel has; empty bytes are the end."""
+        """Return the bytes that the kernel has; empty ones are the end."""
         view = buffer.view
         return view[: self.socket.recv_into(view, 0, NOW)]
 
@@ -291,7 +291,7 @@ class SocketSession(InParts):
             keeper().post(self)
 
     def _send_unsent(self) -> None:
-        """Send what the kernel takes of the bytes that wait."""
+        """Send the bytes that wait, as far as the kernel takes them."""
         unsent = self._untaken
         try:
             while unsent and self._broken is None:
